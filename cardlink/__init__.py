@@ -1,0 +1,1 @@
+"""What two programs must agree on, byte for byte."""

@@ -1,0 +1,1 @@
+"""The card's operating system, and virtual cards that run on it."""

@@ -1,0 +1,1 @@
+"""A software HSM in a process of its own: keys by handle, never by value."""

@@ -1,0 +1,1 @@
+"""The centre: accounts, registry, cards, trust, access, audit."""

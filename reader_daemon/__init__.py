@@ -1,0 +1,1 @@
+"""The door: authenticates, decides, unlocks, logs, also without a network."""

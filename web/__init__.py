@@ -1,0 +1,1 @@
+"""The console, the public page behind the QR, and the JSON API."""
