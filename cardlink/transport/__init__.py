@@ -1,0 +1,1 @@
+"""The connection to a card and its carriers."""
