@@ -1,0 +1,1 @@
+"""The commands of `issuer`, one module for each part."""

@@ -1,0 +1,1 @@
+"""What offices read: texts by code and language."""

@@ -1,0 +1,1 @@
+"""Agencies, positions and people: one lifelong record per person."""
