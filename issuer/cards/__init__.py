@@ -1,0 +1,1 @@
+"""Cards: requests, stock, life cycle, personalisation, faces."""
