@@ -38,12 +38,19 @@ class Outbox(Base):
     created: Mapped[datetime]
 
 
-def put(session: Session, kind: Kind, key: str, body: bytes, now: datetime) -> int:
-    """Write a statement for the feed; `key` says of what (a list, a door). Answers its number.
+def lock(session: Session) -> None:
+    """Hold the outbox until the commit: a reader that has seen number n will never find a smaller one later.
 
-    The lock makes numbers appear in order: a reader that has seen n will never find a smaller one later.
+    The audit log's lock comes first, always: a use case that writes to both, in whatever order, cannot wait for one
+    that waits for it.
     """
+    database.lock(session, "audit")
     database.lock(session, "outbox")
+
+
+def put(session: Session, kind: Kind, key: str, body: bytes, now: datetime) -> int:
+    """Write a statement for the feed; `key` says of what (a list, a door). Answers its number."""
+    lock(session)
     row = Outbox(kind=kind.value, key=key, body=body, created=now)
     session.add(row)
     session.flush()
