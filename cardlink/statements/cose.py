@@ -1,0 +1,199 @@
+"""COSE envelopes: COSE_Sign1 for statements (F2) and COSE_Sign for the trust list (F8); RFC 9052, ES256 only.
+
+Signing goes through a callback that takes the bytes to be signed and answers r‖s (64 bytes), so that the key can
+stay in an HSM. Verifying is over the bytes received, never over a re-encoding.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+
+from cardlink.errors import Malformed
+from cardlink.statements import cbor
+from cardlink.statements.claims import fields, items, octets
+from cardlink.statements.cose_key import KID_BYTES, ORDER
+
+Sign = Callable[[bytes], bytes]
+T = TypeVar("T")
+
+ALG: Final = 1  # header parameters: RFC 9052 §3.1, typ: RFC 9596
+KID: Final = 4
+TYP: Final = 16
+ES256: Final = -7  # RFC 9053 §2.1
+SIGNATURE_BYTES: Final = 64
+MAX_SIGNATURES: Final = 16
+_TAG_SIGN1: Final = b"\xd2"  # tag 18
+_TAG_SIGN: Final = b"\xd8\x62"  # tag 98
+_ES256: Final = ec.ECDSA(hashes.SHA256())
+_ORDER_BYTES: Final = ORDER.to_bytes(32, "big")
+_ZERO: Final = bytes(32)
+_KID_ONLY: Final = b"\xa2\x01\x26\x04\x48"  # {1: -7, 4: bstr .size 8}, then the kid
+
+
+@dataclass(frozen=True, slots=True)
+class Sign1:
+    """One received COSE_Sign1: its whole bytes and its parts as they were received."""
+
+    raw: bytes
+    protected: bytes
+    kid: bytes
+    typ: str | None
+    payload: bytes
+    signature: bytes
+
+    def to_be_signed(self) -> bytes:
+        """The Sig_structure that the signature is over (RFC 9052 §4.4)."""
+        return to_be_signed(self.protected, self.payload)
+
+
+@dataclass(frozen=True, slots=True)
+class Received(Generic[T]):
+    """A decoded value next to the statement it came in. Nothing is known yet about who signed it."""
+
+    value: T
+    statement: Sign1
+
+
+@dataclass(frozen=True, slots=True)
+class RootSignature:
+    """One of the signatures of a COSE_Sign."""
+
+    protected: bytes
+    kid: bytes
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SignedBySeveral:
+    """One received COSE_Sign: a payload and the signatures over it, each with its own kid."""
+
+    raw: bytes
+    payload: bytes
+    signatures: tuple[RootSignature, ...]
+
+    def to_be_signed(self, signature: RootSignature) -> bytes:
+        """The Sig_structure of one signer; the body has no protected header (RFC 9052 §4.4)."""
+        return several_to_be_signed(signature.protected, self.payload)
+
+
+def to_be_signed(protected: bytes, payload: bytes) -> bytes:
+    """["Signature1", protected, external_aad = h'', payload], deterministically encoded (RFC 9052 §4.4)."""
+    return b"\x84\x6aSignature1" + _bstr(protected) + b"\x40" + _bstr(payload)
+
+
+def several_to_be_signed(protected: bytes, payload: bytes) -> bytes:
+    """["Signature", body_protected = h'', sign_protected, external_aad = h'', payload] (RFC 9052 §4.4)."""
+    return b"\x85\x69Signature\x40" + _bstr(protected) + b"\x40" + _bstr(payload)
+
+
+def sign1(payload: bytes, kid: bytes, sign: Sign, typ: str | None = None) -> bytes:
+    """Build a COSE_Sign1 over `payload`. `sign` gets the bytes to be signed and answers r‖s."""
+    protected = _protected(kid, typ)
+    signature = octets(sign(to_be_signed(protected, payload)), "signature", SIGNATURE_BYTES)
+    return _TAG_SIGN1 + b"\x84" + _bstr(protected) + b"\xa0" + _bstr(payload) + _bstr(signature)
+
+
+def parse_sign1(raw: bytes, *, max_bytes: int) -> Sign1:
+    """Take a COSE_Sign1 apart. Raises Malformed; the payload is not looked into."""
+    if raw[:1] != _TAG_SIGN1:
+        raise Malformed("COSE_Sign1", "want tag 18")
+    parts = cbor.decode(raw[1:], max_bytes=max_bytes - 1, max_depth=2)
+    if type(parts) is not list or len(parts) != 4:
+        raise Malformed("COSE_Sign1", "want an array of 4")
+    protected, unprotected, payload, signature = parts
+    if type(protected) is not bytes or type(payload) is not bytes:
+        raise Malformed("COSE_Sign1", "protected header and payload must be byte strings")
+    if unprotected != {} or type(unprotected) is not dict:
+        raise Malformed("COSE_Sign1", "unprotected header must be an empty map")
+    kid, typ = _read_protected(protected)
+    return Sign1(raw, protected, kid, typ, payload, octets(signature, "COSE_Sign1 signature", SIGNATURE_BYTES))
+
+
+def verify_sign1(statement: Sign1, key: ec.EllipticCurvePublicKey) -> bool:
+    """Say whether the statement was signed by this P-256 key."""
+    return verify_raw(key, statement.signature, statement.to_be_signed())
+
+
+def sign_several(payload: bytes, signers: Sequence[tuple[bytes, Sign]]) -> bytes:
+    """Build a COSE_Sign over `payload` with one signature per (kid, sign)."""
+    signatures = []
+    for kid, sign in signers:
+        protected = _protected(kid, None)
+        signature = octets(sign(several_to_be_signed(protected, payload)), "signature", SIGNATURE_BYTES)
+        signatures.append([protected, {}, signature])
+    return _TAG_SIGN + cbor.encode([b"", {}, payload, signatures])
+
+
+def parse_several(raw: bytes, *, max_bytes: int) -> SignedBySeveral:
+    """Take a COSE_Sign apart. Raises Malformed, also when one kid signs twice."""
+    if raw[:2] != _TAG_SIGN:
+        raise Malformed("COSE_Sign", "want tag 98")
+    parts = items(cbor.decode(raw[2:], max_bytes=max_bytes - 2, max_depth=4), "COSE_Sign", 4, 4)
+    if parts[0] != b"" or type(parts[1]) is not dict or parts[1]:
+        raise Malformed("COSE_Sign", "headers of the body must be empty")
+    if type(parts[2]) is not bytes:
+        raise Malformed("COSE_Sign", "payload must be a byte string")
+    signatures = []
+    for item in items(parts[3], "COSE_Sign signatures", 1, MAX_SIGNATURES):
+        protected, unprotected, signature = items(item, "COSE_Signature", 3, 3)
+        if type(protected) is not bytes or type(unprotected) is not dict or unprotected:
+            raise Malformed("COSE_Signature", "want a protected header and an empty unprotected one")
+        kid, typ = _read_protected(protected)
+        if typ is not None:
+            raise Malformed("COSE_Signature", "unknown header parameter 16")
+        signatures.append(RootSignature(protected, kid, octets(signature, "COSE_Signature", SIGNATURE_BYTES)))
+    if len({one.kid for one in signatures}) != len(signatures):
+        raise Malformed("COSE_Sign", "one key signs twice")
+    return SignedBySeveral(raw, parts[2], tuple(signatures))
+
+
+def verify_raw(key: ec.EllipticCurvePublicKey, signature: bytes, data: bytes) -> bool:
+    """Check an ES256 signature in its raw form r‖s over `data` (RFC 9053 §2.1)."""
+    r, s = signature[:32], signature[32:]
+    if len(signature) != SIGNATURE_BYTES or not (_ZERO < r < _ORDER_BYTES and _ZERO < s < _ORDER_BYTES):
+        return False
+    try:
+        key.verify(encode_dss_signature(int.from_bytes(r, "big"), int.from_bytes(s, "big")), data, _ES256)
+    except InvalidSignature:
+        return False
+    return True
+
+
+def _bstr(value: bytes) -> bytes:
+    """A byte string with its shortest head (RFC 8949 §4.2.1)."""
+    size = len(value)
+    if size < 24:
+        return bytes((0x40 | size,)) + value
+    if size < 0x100:
+        return bytes((0x58, size)) + value
+    if size < 0x10000:
+        return b"\x59" + size.to_bytes(2, "big") + value
+    return b"\x5a" + size.to_bytes(4, "big") + value
+
+
+def _protected(kid: bytes, typ: str | None) -> bytes:
+    header: dict[int, object] = {ALG: ES256, KID: octets(kid, "kid", KID_BYTES)}
+    if typ is not None:
+        header[TYP] = typ
+    return cbor.encode(header)
+
+
+def _read_protected(protected: bytes) -> tuple[bytes, str | None]:
+    """The kid and the type in a protected header; alg must be ES256."""
+    if len(protected) == 13 and protected.startswith(_KID_ONLY):  # the usual one, byte for byte
+        return protected[5:], None
+    header = fields(cbor.decode(protected, max_bytes=128, max_depth=1), "COSE header", (ALG, KID), (TYP,))
+    if type(header[ALG]) is not int or header[ALG] != ES256:
+        raise Malformed("COSE header", "alg is not ES256")
+    kid = octets(header[KID], "kid", KID_BYTES)
+    typ = header.get(TYP)
+    if typ is not None and (type(typ) is not str or not typ):
+        raise Malformed("COSE header", "type must be text")
+    if TYP in header and typ is None:
+        raise Malformed("COSE header", "type must be text")
+    return kid, typ
