@@ -7,7 +7,7 @@ class IssuerError(Exception):
     A hint, where there is one, is the catalogue's text `hint.<code>`.
     """
 
-    def __init__(self, code: str, **facts: object) -> None:
+    def __init__(self, code: str, /, **facts: object) -> None:
         super().__init__(code, facts)
         self.code = code
         self.facts = facts

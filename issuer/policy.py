@@ -8,6 +8,7 @@ from sqlalchemy import false, or_, true
 from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql import ColumnElement
 
+from cardlink.statements import agency
 from issuer.database import within_agency
 from issuer.errors import Forbidden
 
@@ -136,7 +137,7 @@ class Actor:
 
 def covers(prefix: str, agency_code: str) -> bool:
     """Say whether a prefix covers an agency, by whole levels: H4 does not cover H49."""
-    return prefix == EVERYWHERE or agency_code == prefix or agency_code.startswith(prefix + ".")
+    return prefix == EVERYWHERE or agency.covers(prefix, agency_code)
 
 
 def allows(actor: Actor, action: Action, agency_code: str) -> bool:

@@ -1,9 +1,12 @@
 """Every table of the centre in one place: importing this fills `Base.metadata` for migrations and tests."""
 
 from issuer import outbox
+from issuer.accounts import tables as accounts
+from issuer.audit import tables as audit
 from issuer.database import Base
+from issuer.registry import tables as registry
 
-TABLE_MODULES = (outbox,)
+TABLE_MODULES = (accounts, audit, outbox, registry)
 """Named so that each import is a use; each part adds the module that holds its tables."""
 
 metadata = Base.metadata
