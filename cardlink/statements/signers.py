@@ -30,13 +30,13 @@ def check_signer_times(
     This is the part of the judgement that a cache must not keep: it depends on `now`.
     """
     entry, now_s = signer.entry, now.timestamp()
-    if now_s > trust.content.expires_s:
+    if now_s >= trust.content.expires_s:
         return Refused(Reason.TRUST_EXPIRED, f"trust list {trust.content.number}")
     if entry.state is KeyState.COMPROMISED and (card is None or card not in trust.allowed):
         return Refused(Reason.COMPROMISED_SIGNER, f"kid {entry.kid.hex()}")
     if not entry.signs_from_s <= signed_s <= entry.signs_until_s:
         return Refused(Reason.SIGNER_PERIOD, f"kid {entry.kid.hex()} did not sign at {signed_s}")
-    if now_s > entry.verifies_until_s:
+    if now_s >= entry.verifies_until_s:
         return Refused(Reason.REVOKED_SIGNER, f"kid {entry.kid.hex()}")
     if signed_s > now_s + SKEW_S:
         return Refused(Reason.NOT_YET_VALID, f"signed at {signed_s}, later than now")

@@ -247,7 +247,7 @@ def verify_feed_message(
     numbers: set[int] = set()
     if isinstance(message, Snapshot):
         numbers = {message.number}
-        if now.timestamp() > message.expires_s:
+        if now.timestamp() >= message.expires_s:
             return Refused(Reason.EXPIRED, f"snapshot of list {message.number}")
     elif isinstance(message, Event):
         numbers = {one.list_number for one in message.entries}

@@ -183,7 +183,7 @@ def accept_trust_list(raw: bytes, held: Trust | Roots, now: datetime) -> Trust |
     now_s = now.timestamp()
     if content.issued_s > now_s + SKEW_S:
         return Refused(Reason.NOT_YET_VALID, "trust list is issued later than now")
-    if now_s > content.expires_s:
+    if now_s >= content.expires_s:  # RFC 8392 §3.1.4: not on or after
         return Refused(Reason.EXPIRED, "trust list")
     return _ready(raw, content, digest)
 
