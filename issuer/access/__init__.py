@@ -1,0 +1,1 @@
+"""Doors, their rules, the signed bundles made of them, and what the doors send back."""

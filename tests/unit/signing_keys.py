@@ -1,0 +1,77 @@
+"""A small real signer for tests that need no HSM process: P-256 keys in memory, behind the port's signing part."""
+
+import secrets
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from sqlalchemy.orm import Session
+
+from cardlink.statements.cose_key import CoseKey, from_public_key
+from issuer.trust.port import KeyInfo
+from issuer.trust.tables import SignerRow
+
+
+def sign_with(key: ec.EllipticCurvePrivateKey, data: bytes) -> bytes:
+    r, s = decode_dss_signature(key.sign(data, ec.ECDSA(hashes.SHA256())))
+    return r.to_bytes(32, "big") + s.to_bytes(32, "big")
+
+
+class LocalKeys:
+    """Keys by label and use."""
+
+    def __init__(self) -> None:
+        self.made: dict[str, tuple[ec.EllipticCurvePrivateKey, KeyInfo]] = {}
+
+    def generate(self, label: str, kind: str, use: str, scope: tuple[str, ...]) -> KeyInfo:
+        key = ec.generate_private_key(ec.SECP256R1())
+        point = key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+        info = KeyInfo(label, kind, use, scope, point, "active")
+        self.made[label] = key, info
+        return info
+
+    def info(self, label: str) -> KeyInfo:
+        return self.made[label][1]
+
+    def keys(self) -> Sequence[KeyInfo]:
+        return [info for _, info in self.made.values()]
+
+    def sign(self, label: str, use: str, data: bytes) -> bytes:
+        key, info = self.made[label]
+        if info.use != use:
+            raise PermissionError(f"{label} is for {info.use}, not {use}")
+        return sign_with(key, data)
+
+    def sign_many(self, label: str, use: str, data: Sequence[bytes]) -> list[bytes]:
+        return [self.sign(label, use, one) for one in data]
+
+    def random(self, n: int) -> bytes:
+        return secrets.token_bytes(n)
+
+    def cose_key(self, label: str) -> CoseKey:
+        return from_public_key(self.made[label][0].public_key())
+
+
+def add_signer(session: Session, keys: LocalKeys, use: str, agency_code: str, now: datetime) -> str:
+    """Make a signing key of an agency, with its row."""
+    label = f"{use}-{agency_code}-1"
+    info = keys.generate(label, "ec-p256", use, (agency_code,))
+    session.add(
+        SignerRow(
+            label=label,
+            kid=keys.cose_key(label).kid(),
+            use=use,
+            agency_code=agency_code,
+            scope=[agency_code],
+            point=info.public,
+            signs_from=now - timedelta(days=1),
+            signs_until=now + timedelta(days=365),
+            verifies_until=now + timedelta(days=400),
+            state=0,
+        )
+    )
+    session.flush()
+    return label
