@@ -24,7 +24,7 @@ from cardlink.statements.claims import (
 from cardlink.statements.cose import Received, Sign, parse_sign1, sign1
 from cardlink.statements.refusal import Reason, Refused
 from cardlink.statements.signers import verify_statement
-from cardlink.statements.trust import Signer, Trust, Use
+from cardlink.statements.trust import Trust, Use
 
 MAX_BUNDLE_BYTES: Final = 16 << 20
 MINUTES_OF_DAY: Final = 24 * 60
@@ -171,13 +171,14 @@ def read_bundle(raw: bytes) -> Received[Bundle]:
     return Received(decode_claims(statement.payload), statement)
 
 
-def verify_bundle(
-    received: Received[Bundle], owner: str, door_uuid: bytes, trust: Trust, now: datetime
-) -> Signer | Refused:
-    """Judge a bundle at the door: signed for the pinned owner, for this door, in this time.
+def accept_bundle(
+    raw: bytes, held: Bundle | None, trust: Trust, door_uuid: bytes, owner: str, now: datetime
+) -> Bundle | Refused:
+    """Judge a bundle at the door: for this door, signed for the pinned owner, in its time, not older than `held`.
 
-    Its number is compared with the one held by `supersedes`.
+    The same bundle again is accepted again. Raises Malformed.
     """
+    received = read_bundle(raw)
     bundle, now_s = received.value, now.timestamp()
     if bundle.owner != owner:
         return Refused(Reason.WRONG_OWNER, f"bundle of {bundle.owner}, door belongs to {owner}")
@@ -190,19 +191,12 @@ def verify_bundle(
         return Refused(Reason.NOT_YET_VALID, f"bundle {bundle.seq}")
     if now_s >= bundle.expires_s:
         return Refused(Reason.EXPIRED, f"bundle {bundle.seq}")
-    return signer
-
-
-def supersedes(received: Received[Bundle], held: Received[Bundle]) -> Refused | bool:
-    """Say whether a verified bundle replaces the one held: True newer, False the same again."""
-    new, old = received.value, held.value
-    if (new.epoch, new.seq) < (old.epoch, old.seq):
-        return Refused(Reason.OLDER, f"bundle {new.seq} after {old.seq}")
-    if (new.epoch, new.seq) == (old.epoch, old.seq):
-        if received.statement.payload != held.statement.payload:
-            return Refused(Reason.FORKED, f"two bundles {new.seq}")
-        return False
-    return True
+    if held is not None:
+        if (bundle.epoch, bundle.seq) < (held.epoch, held.seq):
+            return Refused(Reason.OLDER, f"bundle {bundle.seq} after {held.seq}")
+        if (bundle.epoch, bundle.seq) == (held.epoch, held.seq) and bundle != held:
+            return Refused(Reason.FORKED, f"two bundles {bundle.seq}")
+    return bundle
 
 
 def decode_claims(payload: bytes) -> Bundle:
