@@ -13,7 +13,8 @@ from issuer.database import Base, SerialKey
 class Door(Base):
     """One door. `settings` are those of its bundle (F7) that differ from the defaults of its area's level.
 
-    `bundle_seq` is the number of its newest bundle; it only grows, also over epochs.
+    `bundle_seq` is the number of its newest bundle; it only grows, also over epochs. `enrolment` counts the keys that
+    the door has had: with a new key its log begins anew.
     """
 
     __tablename__ = "doors"
@@ -31,6 +32,8 @@ class Door(Base):
     code_hash: Mapped[bytes | None] = mapped_column(unique=True)
     code_expires: Mapped[datetime | None]
     enrolled_at: Mapped[datetime | None]
+    enrolment: Mapped[int]
+    accepts_gap: Mapped[bool]
     last_seen: Mapped[datetime | None]
     retired_at: Mapped[datetime | None]
     bundle_seq: Mapped[int]
@@ -109,21 +112,24 @@ class DoorEvent(Base):
 
     __tablename__ = "door_events"
     __table_args__ = (
-        UniqueConstraint("door_id", "boot", "seq"),
+        UniqueConstraint("door_id", "enrolment", "boot", "seq"),
+        Index("ix_door_events_door", "door_id", "id"),
         Index("ix_door_events_card", "card_uuid", "id"),
         {"sqlite_autoincrement": True},
     )
 
     id: Mapped[SerialKey]
     door_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("doors.id"))
+    enrolment: Mapped[int]
     boot: Mapped[int]
     seq: Mapped[int]
     record: Mapped[bytes]
     hash: Mapped[bytes]
     at: Mapped[datetime]
+    clock: Mapped[int]
     kind: Mapped[str]
-    decision: Mapped[str]
-    reason: Mapped[str]
+    decision: Mapped[str | None]
+    reason: Mapped[str | None]
     card_uuid: Mapped[uuid.UUID | None]
     mechanism: Mapped[int | None]
     elapsed_us: Mapped[int]
@@ -136,6 +142,7 @@ class DoorHead(Base):
     __tablename__ = "door_heads"
 
     door_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("doors.id"), primary_key=True)
+    enrolment: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     boot: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     seq: Mapped[int]
     hash: Mapped[bytes]
