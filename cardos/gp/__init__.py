@@ -1,0 +1,1 @@
+"""The issuer security domain and the card's end of SCP03."""

@@ -1,0 +1,107 @@
+"""The card's end of an SCP03 session: what a command must carry, when the counter advances, what closes the channel.
+
+Written apart from the host's end; only the arithmetic is shared. Source: GlobalPlatform Amendment D v1.1.2 ("Amd D").
+"""
+
+import hmac
+from dataclasses import dataclass, replace
+
+from cardlink.errors import CardStatus, Malformed
+from cardlink.gp.commands import ExternalAuthenticate
+from cardlink.gp.scp03 import (
+    FIRST_CHAINING_VALUE,
+    Level,
+    SessionCiphers,
+    StaticKeys,
+    card_cryptogram,
+    derive_session,
+    host_cryptogram,
+    is_protected_sw,
+    maced_header,
+)
+from cardlink.iso7816.apdu import Command, command_name
+from cardlink.iso7816.sw import SW
+
+MAC_BYTES = 8
+SECURE_BIT = 0x04
+
+
+@dataclass(slots=True)
+class Handshake:
+    """Between INITIALIZE UPDATE and EXTERNAL AUTHENTICATE: good for one try."""
+
+    aid: bytes
+    keys: StaticKeys
+    ciphers: SessionCiphers
+    card_challenge: bytes
+    card_cryptogram: bytes
+    host_cryptogram: bytes
+
+
+@dataclass(slots=True)
+class Channel:
+    """An open session: it belongs to the application `aid` in which it was opened, under the key set `keys`."""
+
+    aid: bytes
+    keys: StaticKeys
+    ciphers: SessionCiphers
+    level: Level
+    chaining_value: bytes
+    counter: int = 0
+
+    def unprotect(self, command: Command) -> Command:
+        """Check and take off C-MAC and encryption. Raises CardStatus; the caller then closes the channel."""
+        name = command_name(command.ins)
+        size = len(command.data) - MAC_BYTES
+        if size < 0:
+            raise CardStatus(name, SW.SECURE_MESSAGING_INCORRECT)
+        data, mac = command.data[:size], command.data[size:]
+        header = _maced_header(command)
+        whole = self.ciphers.c_mac(self.chaining_value, header + data)
+        if not hmac.compare_digest(whole[:MAC_BYTES], mac):
+            raise CardStatus(name, SW.SECURE_MESSAGING_INCORRECT)
+        self.chaining_value = whole
+        self.counter += 1
+        if self.level & Level.C_ENC and data:
+            try:
+                data = self.ciphers.decrypt_command(self.counter, data)
+            except Malformed as error:
+                raise CardStatus(name, SW.SECURE_MESSAGING_INCORRECT) from error
+        return replace(command, cla=command.cla & ~SECURE_BIT, data=data)
+
+    def protect(self, data: bytes, sw: int) -> bytes:
+        """The data of an answer as it is sent: encrypted and with its R-MAC, where level and status word ask for it."""
+        if not self.level & Level.R_MAC or not is_protected_sw(sw):
+            return data
+        if self.level & Level.R_ENC and data:
+            data = self.ciphers.encrypt_response(self.counter, data)
+        return data + self.ciphers.r_mac(self.chaining_value, data, sw)
+
+
+def begin(aid: bytes, keys: StaticKeys, host_challenge: bytes, card_challenge: bytes) -> Handshake:
+    """Answer INITIALIZE UPDATE: derive the session and both cryptograms."""
+    session = derive_session(keys, host_challenge, card_challenge)
+    return Handshake(
+        aid,
+        keys,
+        SessionCiphers(session),
+        card_challenge,
+        card_cryptogram(session, host_challenge, card_challenge),
+        host_cryptogram(session, host_challenge, card_challenge),
+    )
+
+
+def complete(handshake: Handshake, command: Command, request: ExternalAuthenticate) -> Channel:
+    """Check EXTERNAL AUTHENTICATE, C-MAC first, and open the channel. Raises CardStatus 6988 or 6300."""
+    header = _maced_header(command)
+    whole = handshake.ciphers.c_mac(FIRST_CHAINING_VALUE, header + request.host_cryptogram)
+    if not hmac.compare_digest(whole[:MAC_BYTES], request.mac):
+        raise CardStatus("EXTERNAL AUTHENTICATE", SW.SECURE_MESSAGING_INCORRECT)
+    if not hmac.compare_digest(handshake.host_cryptogram, request.host_cryptogram):
+        raise CardStatus("EXTERNAL AUTHENTICATE", SW.VERIFICATION_FAILED)
+    return Channel(handshake.aid, handshake.keys, handshake.ciphers, request.level, whole)
+
+
+def _maced_header(command: Command) -> bytes:
+    head = bytes((command.cla, command.ins, command.p1, command.p2))
+    return maced_header(head, len(command.data), command.extended)

@@ -1,0 +1,1 @@
+"""The PIV card application."""

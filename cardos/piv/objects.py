@@ -1,0 +1,61 @@
+"""GET DATA and PUT DATA (SP 800-73pt2-5 §3.1.2 and 3.3.1)."""
+
+from cardlink.errors import CardStatus, Malformed
+from cardlink.iso7816.apdu import Command
+from cardlink.iso7816.sw import SW
+from cardlink.piv.commands import parse_get_data, parse_put_data, wrap_object
+from cardlink.piv.objects import GLOBAL_PIN_BIT, decode_discovery
+from cardlink.piv.tables import CONTAINERS, DISCOVERY, Access, Interface, KeyRef
+from cardos.piv.auth import is_allowed, require_admin
+from cardos.records import StoredObject
+from cardos.state import Platform
+
+# What Yubico's tools keep for themselves: their administrator data, and Windows' certificate stores.
+TOOL_TAGS = frozenset((0x5FFF00, *range(0x5FFF10, 0x5FFF16)))
+OBJECT_BYTES_MAX = 16_384
+MEMORY_BYTES = 98_304
+OCC_BIT = 0x10
+
+
+def get_data(platform: Platform, command: Command) -> bytes:
+    """GET DATA: the access rule first, so that a refusal does not tell whether the object is there."""
+    tag = parse_get_data(command)
+    row = CONTAINERS.get(tag)
+    if row is None:
+        if tag not in TOOL_TAGS or platform.volatile.interface is not Interface.CONTACT:
+            raise CardStatus("GET DATA", SW.NOT_FOUND)
+    else:
+        access = row.read_access(platform.volatile.interface)
+        if access is not Access.ALWAYS and not is_allowed(platform, access):
+            raise CardStatus("GET DATA", SW.SECURITY_STATUS_NOT_SATISFIED)
+    found = platform.persistent.objects.get(tag)
+    if found is None:
+        raise CardStatus("GET DATA", SW.NOT_FOUND)
+    return found
+
+
+def put_data(platform: Platform, command: Command) -> bytes:
+    """PUT DATA: replace the whole content of one object; an empty one stays there with length 0."""
+    require_admin(platform, "PUT DATA")
+    tag, content = parse_put_data(command)
+    if tag not in CONTAINERS and tag not in TOOL_TAGS:
+        raise CardStatus("PUT DATA", SW.FUNCTION_NOT_SUPPORTED)
+    if tag == DISCOVERY.tag:
+        _check_discovery(platform, content)
+    answer = wrap_object(tag, content)
+    others = sum(len(one) for name, one in platform.persistent.objects.items() if name != tag)
+    if len(content) > OBJECT_BYTES_MAX or others + len(answer) > MEMORY_BYTES:
+        raise CardStatus("PUT DATA", SW.NOT_ENOUGH_MEMORY)
+    platform.persistent.commit([StoredObject(tag, answer)])
+    return b""
+
+
+def _check_discovery(platform: Platform, content: bytes) -> None:
+    """Refuse a Discovery Object that promises what the card does not have: Global PIN, OCC, or a VCI without key 04."""
+    try:
+        discovery = decode_discovery(content)
+    except Malformed as error:
+        raise CardStatus("PUT DATA", SW.INCORRECT_DATA) from error
+    has_messaging = KeyRef.SECURE_MESSAGING in platform.persistent.keys
+    if discovery.policy & (GLOBAL_PIN_BIT | OCC_BIT) or (discovery.has_vci and not has_messaging):
+        raise CardStatus("PUT DATA", SW.INCORRECT_DATA)

@@ -1,0 +1,106 @@
+"""Filling the key slots: GENERATE ASYMMETRIC KEY PAIR, and Yubico's IMPORT KEY, MOVE KEY and SET MANAGEMENT KEY."""
+
+from dataclasses import replace
+
+from cardlink.errors import CardStatus, Malformed
+from cardlink.iso7816.apdu import Command
+from cardlink.iso7816.sw import SW
+from cardlink.piv.commands import parse_generate_key
+from cardlink.piv.tables import KEYS, RETIRED_KEYS, Algorithm
+from cardlink.piv.templates import encode_public_key
+from cardlink.piv.yubico import (
+    NO_KEY,
+    Origin,
+    PinPolicy,
+    TouchPolicy,
+    parse_import_key,
+    parse_move_key,
+    parse_set_management_key,
+)
+from cardos.piv.auth import default_pin_policy, require_admin
+from cardos.piv.keys import MADE_HERE, generate, import_private, public_of, save_private
+from cardos.records import AdminKey, Kind, SlotKey
+from cardos.state import Platform
+
+# 04 is filled with secure messaging. The retired slots are Yubico's addition to the standard's 9A, 9C, 9D, 9E.
+SLOTS = frozenset((0x9A, 0x9C, 0x9D, 0x9E, *RETIRED_KEYS))
+_AES = frozenset((Algorithm.AES_128, Algorithm.AES_192, Algorithm.AES_256))
+_GENERATE = "GENERATE ASYMMETRIC KEY PAIR"
+
+
+def generate_key(platform: Platform, command: Command) -> bytes:
+    """GENERATE ASYMMETRIC KEY PAIR: the new pair replaces the old one, the answer is its public key."""
+    require_admin(platform, _GENERATE)
+    ref, request = parse_generate_key(command)
+    _require_slot(ref, _GENERATE)
+    policy = _pin_policy(ref, request.pin_policy, request.touch_policy, _GENERATE)
+    if request.algorithm not in MADE_HERE:
+        raise CardStatus(_GENERATE, SW.INCORRECT_DATA)
+    key = generate(request.algorithm)
+    made = SlotKey(ref, request.algorithm, save_private(key), Origin.GENERATED, policy)
+    platform.persistent.commit([made])
+    return encode_public_key(public_of(key))
+
+
+def import_key(platform: Platform, command: Command) -> bytes:
+    """IMPORT KEY: a private key from outside."""
+    name = "IMPORT KEY"
+    require_admin(platform, name)
+    request = parse_import_key(command)
+    _require_slot(request.ref, name)
+    policy = _pin_policy(request.ref, request.pin_policy, request.touch_policy, name)
+    try:
+        key = import_private(request.algorithm, request.parts)
+    except Malformed as error:
+        raise CardStatus(name, SW.INCORRECT_DATA) from error
+    platform.persistent.commit(
+        [SlotKey(request.ref, request.algorithm, save_private(key), Origin.IMPORTED, policy)],
+    )
+    return b""
+
+
+def move_key(platform: Platform, command: Command) -> bytes:
+    """MOVE KEY to an empty slot, or delete it. The key takes its PIN policy along: moving it never weakens it."""
+    name = "MOVE KEY"
+    require_admin(platform, name)
+    source, target = parse_move_key(command)
+    _require_slot(source, name)
+    key = platform.persistent.keys.get(source)
+    if key is None:
+        raise CardStatus(name, SW.REFERENCE_NOT_FOUND)
+    if target == NO_KEY:
+        platform.persistent.commit(remove=[(Kind.KEY, source)])
+        return b""
+    _require_slot(target, name)
+    if target in platform.persistent.keys:
+        raise CardStatus(name, SW.CONDITIONS_NOT_SATISFIED)
+    platform.persistent.commit([replace(key, number=target)], [(Kind.KEY, source)])
+    return b""
+
+
+def set_management_key(platform: Platform, command: Command) -> bytes:
+    """SET MANAGEMENT KEY: a new 9B, AES only. The card has no button, so a touch can't be asked for."""
+    name = "SET MANAGEMENT KEY"
+    require_admin(platform, name)
+    request = parse_set_management_key(command)
+    if request.algorithm not in _AES or request.touch:
+        raise CardStatus(name, SW.INCORRECT_DATA)
+    platform.persistent.commit([AdminKey(request.algorithm, request.key)])
+    return b""
+
+
+def _require_slot(ref: int, name: str) -> None:
+    if ref not in SLOTS:
+        raise CardStatus(name, SW.INCORRECT_P1P2)
+
+
+def _pin_policy(ref: int, pin_policy: int, touch_policy: int, name: str) -> PinPolicy:
+    """The policy a new key gets: the one asked for, unless it is weaker than the standard's rule for the slot."""
+    least = default_pin_policy(KEYS[ref])
+    if touch_policy not in (TouchPolicy.DEFAULT, TouchPolicy.NEVER) or pin_policy not in tuple(PinPolicy):
+        raise CardStatus(name, SW.INCORRECT_DATA)
+    if pin_policy == PinPolicy.DEFAULT:
+        return least
+    if pin_policy < least:
+        raise CardStatus(name, SW.INCORRECT_DATA)
+    return PinPolicy(pin_policy)

@@ -1,0 +1,144 @@
+"""The two states of a card, which never mix: what survives without power, and what a reset forgets."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from cardlink.errors import Malformed
+from cardlink.iso7816.apdu import Command
+from cardlink.piv.tables import Interface
+from cardos.buffers import Chain, Outgoing
+from cardos.gp.channel import Channel, Handshake
+from cardos.piv.keys import PrivateKey, load_private
+from cardos.records import (
+    AdminKey,
+    Chip,
+    KeySet,
+    Kind,
+    Life,
+    Owner,
+    Record,
+    Reference,
+    SlotKey,
+    StoredObject,
+    decode_record,
+    record_name,
+)
+from cardos.store import Store
+
+
+class Persistent:
+    """What the card keeps, decoded once, with `commit` as the only way to change it."""
+
+    __slots__ = ("_loaded", "_store", "admin", "chip", "key_sets", "keys", "life", "objects", "references")
+
+    def __init__(self, store: Store) -> None:
+        """Read a card. Raises Malformed when a record is broken or one that every card has is missing."""
+        self._store = store
+        self.chip = Chip(bytes(10))
+        self.admin = AdminKey(0, b"")
+        self.life: dict[Owner, int] = {}
+        self.references: dict[int, Reference] = {}
+        self.keys: dict[int, SlotKey] = {}
+        self.key_sets: dict[int, KeySet] = {}
+        self.objects: dict[int, bytes] = {}
+        self._loaded: dict[int, PrivateKey] = {}
+        found = set()
+        for name, raw in store.load().items():
+            record = decode_record(name, raw)
+            self._take(record)
+            found.add(record.kind)
+        missing = {Kind.CHIP, Kind.LIFE, Kind.REFERENCE, Kind.ADMIN_KEY, Kind.KEY_SET} - found
+        if missing:
+            raise Malformed("card image", f"no record of {', '.join(sorted(one.name for one in missing))}")
+
+    def commit(self, put: Iterable[Record] = (), remove: Iterable[tuple[Kind, int]] = ()) -> None:
+        """Change all of these records or none. Raises StoreFailed; then nothing has changed here either."""
+        new, gone = tuple(put), tuple(remove)
+        changes: dict[bytes, bytes | None] = {record_name(kind, number): None for kind, number in gone}
+        changes.update((record_name(record.kind, record.number), record.encode()) for record in new)
+        self._store.commit(changes)
+        for kind, number in gone:
+            self._drop(kind, number)
+        for record in new:
+            self._take(record)
+
+    def private_key(self, ref: int) -> PrivateKey:
+        """The key object of a slot, made once and kept until the slot changes."""
+        loaded = self._loaded.get(ref)
+        if loaded is None:
+            loaded = self._loaded[ref] = load_private(self.keys[ref].private)
+        return loaded
+
+    def _take(self, record: Record) -> None:
+        match record:
+            case StoredObject():
+                self.objects[record.number] = record.answer
+            case Reference():
+                self.references[record.number] = record
+            case SlotKey():
+                self.keys[record.number] = record
+                self._loaded.pop(record.number, None)
+            case KeySet():
+                self.key_sets[record.number] = record
+            case AdminKey():
+                self.admin = record
+            case Life():
+                self.life[record.number] = record.state
+            case Chip():
+                self.chip = record
+
+    def _drop(self, kind: Kind, number: int) -> None:
+        if kind is Kind.OBJECT:
+            self.objects.pop(number, None)
+        elif kind is Kind.KEY:
+            self.keys.pop(number, None)
+            self._loaded.pop(number, None)
+        elif kind is Kind.KEY_SET:
+            self.key_sets.pop(number, None)
+
+
+@dataclass(slots=True)
+class Security:
+    """The PIV application's security status (SP 800-73pt2-5 §2.4.2): who has proved what since it was selected.
+
+    `pin_at` and `occ_at` are the command counts of the last success. `challenge` and `witness` are used once.
+    """
+
+    pin: bool = False
+    pin_at: int = -1
+    occ: bool = False
+    occ_at: int = -1
+    pairing_code: bool = False
+    admin: bool = False
+    challenge: bytes = field(default=b"", repr=False)
+    witness: bytes = field(default=b"", repr=False)
+
+
+@dataclass(slots=True)
+class Volatile:
+    """What a reset forgets. `selected` is the AID of the application; `count` numbers the commands since power-up.
+
+    `secure_messaging` says that the command at hand came under PIV secure messaging; a card without it leaves it False.
+    """
+
+    interface: Interface
+    selected: bytes
+    count: int = 0
+    security: Security = field(default_factory=Security)
+    chain: Chain | None = None
+    outgoing: Outgoing = field(default_factory=Outgoing)
+    handshake: Handshake | None = None
+    channel: Channel | None = None
+    secure_messaging: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """What every handler is given: the card's two states and its source of random bytes."""
+
+    persistent: Persistent
+    volatile: Volatile
+    random: Callable[[int], bytes]
+
+
+Handler = Callable[[Platform, Command], bytes]
