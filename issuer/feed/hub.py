@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 MAX_BUFFER_BYTES = 64 * 1024
 """What a connection may leave unread before it is dropped: some 200 events."""
 
+CURRENT_FOR_S = 3.0
 GREETING = b": themo feed\n\n"
 
 
@@ -56,8 +57,14 @@ class Hub:
     """Who listens, and up to where the feed has been told to them."""
 
     position: Position
+    looked_s: float
+    """When the database was last read, on the monotonic clock: older than a moment, nothing here is fresh."""
     max_buffer: int = MAX_BUFFER_BYTES
     subscribers: set[Subscriber] = field(default_factory=set)
+
+    def is_current(self, monotonic_s: float) -> bool:
+        """Say whether `position` is what the database says now, give or take a moment."""
+        return monotonic_s - self.looked_s < CURRENT_FOR_S
 
     def subscribe(self, subscriber: Subscriber) -> None:
         """Let a connection hear all that follows. It must have been told everything up to `position`."""
