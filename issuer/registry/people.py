@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import bindparam, func, insert, or_, select, tuple_, update
 from sqlalchemy.orm import Session
 
-from issuer import ids, policy
+from issuer import database, ids, policy
 from issuer.audit import log as audit
 from issuer.database import starts_with, within_agency
 from issuer.days import local_day
@@ -24,6 +24,8 @@ from issuer.registry.tables import Agency, Person, PersonStep, Position, RecordS
 MAX_QUERY_CHARS = 100
 MIN_NUMBER_DIGITS = 3
 PAGE = 50
+NEW_PEOPLE = "people.new"
+"""The lock under which citizen numbers are compared and added."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ def declare(session: Session, actor: Actor, facts: PersonFacts, source: str, now
     """Enter a person who is not in the register yet (kê khai)."""
     checked = _check(session, facts, now)
     policy.require(actor, Action.PERSON_DECLARE, checked.agency_code)
+    database.lock(session, NEW_PEOPLE)
     if session.scalar(select(Person.id).where(Person.citizen_number == checked.citizen_number)) is not None:
         raise Conflict("people.exists", number=checked.citizen_number)
     (key,) = write(session, actor, [Change(None, 0, checked)], source, now)
