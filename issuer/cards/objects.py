@@ -1,0 +1,201 @@
+"""The data objects of one card, signed and ready to be written (SP 800-73pt1-5 Appendix A; docs/formats.md, F3, F4)."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from cardlink.errors import Malformed
+from cardlink.piv.biometrics import EMPTY_BIOMETRIC, encode_cbeff, encode_face, encode_facial_image
+from cardlink.piv.chuid import encode_chuid, encode_unsigned_chuid
+from cardlink.piv.fascn import NON_FEDERAL, encode_fascn
+from cardlink.piv.objects import (
+    Discovery,
+    PrintedInformation,
+    encode_ccc,
+    encode_certificate,
+    encode_discovery,
+    encode_printed,
+)
+from cardlink.piv.security_object import encode_lds, encode_security_object
+from cardlink.piv.tables import (
+    CARD_CREDENTIAL,
+    CCC,
+    CHUID,
+    DISCOVERY,
+    FACIAL_IMAGE,
+    FINGERPRINTS,
+    IDENTITY_STATEMENT,
+    PRINTED_INFORMATION,
+    SECURITY_OBJECT,
+    Container,
+    KeyRef,
+)
+from cardlink.statements.cose_key import from_point
+from issuer.cards import portrait, statements
+from issuer.cards.profiles import CardProfile
+from issuer.cards.tables import Card
+from issuer.cards.validity import end_of
+from issuer.errors import Refused
+from issuer.registry import agencies, names, photos
+from issuer.registry.tables import Person
+from issuer.trust import ca, cms
+from issuer.trust.port import Signing
+
+PRINTED_NAME, PRINTED_AFFILIATION, PRINTED_SERIAL, PRINTED_ISSUER = 125, 20, 20, 15
+HASHED = (CCC, CHUID, PRINTED_INFORMATION, FACIAL_IMAGE, FINGERPRINTS)
+"""What the security object vouches for, in the order of its data groups (SP 800-73pt1-5 §3.1.7)."""
+CREATOR = "The Mo"
+CARD_NUMBER_BYTES = 14
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedCertificate:
+    """A certificate of one slot and who issued it."""
+
+    slot: str
+    serial: str
+    issuer_label: str
+    certificate: bytes
+    not_after: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Everything that will stand on the chip: contents by tag, and what the centre keeps of it."""
+
+    contents: Mapping[int, bytes]
+    certificates: tuple[IssuedCertificate, ...]
+    credential: bytes
+    identity: bytes
+    key_hash: bytes
+
+
+def prepare(
+    session: Session,
+    hsm: Signing,
+    profile: CardProfile,
+    card: Card,
+    person: Person,
+    points: Mapping[KeyRef, bytes],
+    now: datetime,
+) -> Prepared:
+    """Sign and encode all objects of a card whose keys were made on it. Raises Refused naming what does not fit."""
+    try:
+        return _prepare(session, hsm, profile, card, person, points, now)
+    except Malformed as error:
+        raise Refused("cards.bad_object", name=person.full_name, why=str(error)) from error
+
+
+def _prepare(
+    session: Session,
+    hsm: Signing,
+    profile: CardProfile,
+    card: Card,
+    person: Person,
+    points: Mapping[KeyRef, bytes],
+    now: datetime,
+) -> Prepared:
+    contents: dict[Container, bytes] = {
+        CCC: encode_ccc(_card_number(card)),
+        DISCOVERY: encode_discovery(Discovery(policy=profile.pin_policy)),
+        PRINTED_INFORMATION: encode_printed(printed(session, card, person)),
+        FINGERPRINTS: EMPTY_BIOMETRIC,
+    }
+    signer = ca.content_signer_for(session, hsm, card.agency_code, now)
+    contents[CHUID] = _chuid(signer, card)
+    contents[FACIAL_IMAGE] = _facial_image(session, signer, profile, card, person, now)
+    groups = dict(enumerate(HASHED, start=1))
+    lds = encode_lds({number: contents[row] for number, row in groups.items()})
+    contents[SECURITY_OBJECT] = encode_security_object(
+        {number: row.container_id for number, row in groups.items()}, cms.sign_security_object(signer, lds)
+    )
+    certificates = _certificates(session, hsm, profile, card, person, points, now)
+    for slot, issued in zip(profile.slots, certificates, strict=True):
+        contents[slot.container] = encode_certificate(issued.certificate)
+    key = from_point(points[KeyRef.CARD_AUTH])
+    face_sha256 = hashlib.sha256(contents[FACIAL_IMAGE]).digest()
+    signed = statements.sign_for_chip(session, hsm, card, person, key, face_sha256, now)
+    contents[CARD_CREDENTIAL] = signed.credential
+    contents[IDENTITY_STATEMENT] = signed.identity
+    return Prepared(
+        contents={row.tag: contents[row] for row in profile.containers},
+        certificates=certificates,
+        credential=signed.credential,
+        identity=signed.identity,
+        key_hash=key.key_hash(),
+    )
+
+
+def printed(session: Session, card: Card, person: Person) -> PrintedInformation:
+    """Printed information: the name without diacritics, for it holds ASCII alone."""
+    agency = names.fold(agencies.get(session, person.agency_code).short_name).upper()
+    return PrintedInformation(
+        name=names.fold(person.full_name).upper()[:PRINTED_NAME],
+        affiliation=agency[:PRINTED_AFFILIATION].strip(),
+        expires=card.expires_on,
+        serial=(card.stock_serial or "")[:PRINTED_SERIAL],
+        issuer=person.agency_code[:PRINTED_ISSUER],
+    )
+
+
+def _card_number(card: Card) -> bytes:
+    """The number in the CCC: derived from the card UUID, so that it tells nothing that the CHUID does not."""
+    return card.uuid.bytes[:CARD_NUMBER_BYTES]
+
+
+def _chuid(signer: ca.ContentSigner, card: Card) -> bytes:
+    covered = encode_unsigned_chuid(NON_FEDERAL, card.uuid, card.expires_on)
+    return encode_chuid(NON_FEDERAL, card.uuid, card.expires_on, cms.sign_chuid(signer, covered))
+
+
+def _facial_image(
+    session: Session, signer: ca.ContentSigner, profile: CardProfile, card: Card, person: Person, now: datetime
+) -> bytes:
+    if person.photo_sha256 is None:
+        raise Refused("freshness.no_photo", name=person.full_name)
+    face = portrait.fit(photos.get(session, person.photo_sha256).jpeg, profile.face_bytes)
+    fasc_n = encode_fascn(NON_FEDERAL)
+
+    def sign(record: bytes) -> bytes:
+        return cms.sign_biometric(signer, record, fasc_n, card.uuid.bytes)
+
+    cbeff = encode_cbeff(
+        encode_face(face.jpeg, face.width, face.height),
+        sign,
+        created=now,
+        valid_until=end_of(card.expires_on),
+        creator=CREATOR,
+        fascn=fasc_n,
+    )
+    return encode_facial_image(cbeff)
+
+
+def _certificates(
+    session: Session,
+    hsm: Signing,
+    profile: CardProfile,
+    card: Card,
+    person: Person,
+    points: Mapping[KeyRef, bytes],
+    now: datetime,
+) -> tuple[IssuedCertificate, ...]:
+    authority = ca.current(session, ca.ISSUING, card.agency_code, now)
+    issuer = ca.issuer_of(hsm, authority)
+    holder = ca.CardHolder(
+        agency_code=card.agency_code,
+        agency_name=agencies.get(session, card.agency_code).name,
+        full_name=person.full_name,
+        card_uuid=card.uuid,
+        fasc_n=encode_fascn(NON_FEDERAL),
+        expires=end_of(card.expires_on),
+    )
+    issued = []
+    for slot in profile.slots:
+        serial = ca.random_serial()
+        name = slot.certificate_profile
+        certificate = ca.issue_card_certificate(issuer, name, points[slot.ref], holder, serial, now)
+        issued.append(IssuedCertificate(name, f"{serial:040x}", authority.label, certificate, holder.expires))
+    return tuple(issued)

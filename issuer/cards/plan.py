@@ -1,0 +1,61 @@
+"""The plan of a personalisation: its steps as a value, in order, each one safe to repeat."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from cardlink.piv.tables import Container
+from issuer.cards.profiles import CardProfile, Slot
+
+
+class Act(StrEnum):
+    """What a step does. PREPARE happens at the centre alone; the rest speaks to the card."""
+
+    ROTATE = "rotate"
+    ADMIN_KEY = "admin-key"
+    PUK = "puk"
+    PIN = "pin"
+    MAKE_KEY = "make-key"
+    PREPARE = "prepare"
+    WRITE = "write"
+    SECURE = "secure"
+    READ_BACK = "read-back"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step; `name` is what the journal and the progress display call it."""
+
+    name: str
+    act: Act
+    slot: Slot | None = None
+    container: Container | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The steps of one card."""
+
+    profile: CardProfile
+    steps: tuple[Step, ...]
+
+    def number(self, name: str) -> int:
+        """The place of a step, from 1."""
+        return next(n for n, step in enumerate(self.steps, start=1) if step.name == name)
+
+
+def plan_for(profile: CardProfile) -> Plan:
+    """The plan for a card product: keys before what they sign, the credential after all it stands beside."""
+    return Plan(
+        profile,
+        (
+            Step(Act.ROTATE, Act.ROTATE),
+            Step(Act.ADMIN_KEY, Act.ADMIN_KEY),
+            Step(Act.PUK, Act.PUK),
+            Step(Act.PIN, Act.PIN),
+            *(Step(f"{Act.MAKE_KEY}-{slot.certificate_profile}", Act.MAKE_KEY, slot=slot) for slot in profile.slots),
+            Step(Act.PREPARE, Act.PREPARE),
+            *(Step(f"{Act.WRITE}-{row.tag:X}", Act.WRITE, container=row) for row in profile.containers),
+            Step(Act.SECURE, Act.SECURE),
+            Step(Act.READ_BACK, Act.READ_BACK),
+        ),
+    )

@@ -1,0 +1,94 @@
+"""Card products: what personalisation must know of one. Data, not code: another product is another row."""
+
+from dataclasses import dataclass
+
+from cardlink.piv.tables import (
+    CARD_CREDENTIAL,
+    CCC,
+    CERT_CARD_AUTH,
+    CERT_KEY_MANAGEMENT,
+    CERT_PIV_AUTH,
+    CERT_SIGNATURE,
+    CHUID,
+    DISCOVERY,
+    FACIAL_IMAGE,
+    FINGERPRINTS,
+    IDENTITY_STATEMENT,
+    PRINTED_INFORMATION,
+    SECURITY_OBJECT,
+    Access,
+    Algorithm,
+    Container,
+    KeyRef,
+)
+
+SECURITY_LEVEL = 0x33
+"""SCP03 with C-MAC, C-ENC, R-MAC and R-ENC: the station sees ciphertext and can change nothing unseen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A key pair made on the card: its reference, the profile of its certificate, where that is stored."""
+
+    ref: KeyRef
+    certificate_profile: str
+    container: Container
+
+
+@dataclass(frozen=True, slots=True)
+class CardProfile:
+    """One card product.
+
+    `block_bytes`: the most plain data of one command that is still short when encrypted (padding to 16, MAC of 8).
+    `face_bytes`: how large the portrait on the chip may be. `has_metadata`: it answers Yubico's GET METADATA, so a
+    torn change of PIN or PUK can be told from one that did not happen.
+    """
+
+    name: str
+    transport_kvn: int
+    card_kvn: int
+    block_bytes: int
+    algorithm: Algorithm
+    slots: tuple[Slot, ...]
+    containers: tuple[Container, ...]
+    pin_policy: int
+    face_bytes: int
+    has_metadata: bool
+
+
+THEMO = CardProfile(
+    name="themo",
+    transport_kvn=0x30,
+    card_kvn=0x01,
+    block_bytes=239,
+    algorithm=Algorithm.P_256,
+    slots=(
+        Slot(KeyRef.PIV_AUTH, "9A", CERT_PIV_AUTH),
+        Slot(KeyRef.SIGNATURE, "9C", CERT_SIGNATURE),
+        Slot(KeyRef.KEY_MANAGEMENT, "9D", CERT_KEY_MANAGEMENT),
+        Slot(KeyRef.CARD_AUTH, "9E", CERT_CARD_AUTH),
+    ),
+    containers=(
+        CCC,
+        DISCOVERY,
+        CHUID,
+        PRINTED_INFORMATION,
+        FACIAL_IMAGE,
+        FINGERPRINTS,
+        SECURITY_OBJECT,
+        CERT_PIV_AUTH,
+        CERT_SIGNATURE,
+        CERT_KEY_MANAGEMENT,
+        CERT_CARD_AUTH,
+        CARD_CREDENTIAL,
+        IDENTITY_STATEMENT,
+    ),
+    pin_policy=0x40,  # the application PIN; no secure messaging, so no virtual contact interface (card-spec J)
+    face_bytes=10_000,
+    has_metadata=True,
+)
+
+
+def needs_pin(container: Container) -> bool:
+    """Say whether reading this container over contact takes the PIN."""
+    return container.contact_read is not Access.ALWAYS

@@ -1,0 +1,110 @@
+"""The port to an HSM: what the centre asks of one, in the centre's words. Keys go by label and never by value.
+
+`issuer/trust/sim.py` puts the HSM simulator behind it. Every call may raise an `HsmError`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from issuer.errors import IssuerError
+
+
+class HsmError(IssuerError):
+    """The HSM said no or could not be reached; `code` is a key of the message catalogue."""
+
+
+class KeyExists(HsmError):
+    """The label is in use."""
+
+
+class WrongCryptogram(HsmError):
+    """The card's cryptogram does not come from this key set: it is not the one alive on the card."""
+
+
+class WrongAnswer(HsmError):
+    """The card's answer is not what it sent: its MAC or its check values fail. The session is closed."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyInfo:
+    """What may be known of a key: everything but its value."""
+
+    label: str
+    kind: str
+    use: str
+    scope: tuple[str, ...]
+    public: bytes | None  # X9.62 uncompressed point
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedSession:
+    """An SCP03 session whose keys live in the HSM, and the EXTERNAL AUTHENTICATE that ends its opening."""
+
+    session: int
+    external_authenticate: bytes
+
+
+class Signing(Protocol):
+    """The part of the port that makes keys and signs."""
+
+    def generate(self, label: str, kind: str, use: str, scope: tuple[str, ...]) -> KeyInfo:
+        """Make a key; a label in use is refused."""
+
+    def info(self, label: str) -> KeyInfo:
+        """Describe one key."""
+
+    def keys(self) -> Sequence[KeyInfo]:
+        """Describe all keys."""
+
+    def sign(self, label: str, use: str, data: bytes) -> bytes:
+        """Sign with ES256: r ‖ s."""
+
+    def sign_many(self, label: str, use: str, data: Sequence[bytes]) -> list[bytes]:
+        """Sign each of several with one call."""
+
+    def random(self, n: int) -> bytes:
+        """Draw random bytes."""
+
+
+class Channels(Protocol):
+    """The part of the port that holds the host side of SCP03."""
+
+    def open_session(
+        self,
+        job: str,
+        key_set: str,
+        label: str,
+        kdd: bytes,
+        kvn: int,
+        host_challenge: bytes,
+        initialize_update_answer: bytes,
+        level: int,
+    ) -> OpenedSession:
+        """Derive or take the key set, check the card's cryptogram, and open. Raises WrongCryptogram."""
+
+    def wrap(self, session: int, apdu: bytes) -> bytes:
+        """Protect one command."""
+
+    def unwrap(self, session: int, answer: bytes) -> bytes:
+        """Check and open one answer: data and SW."""
+
+    def put_keys(self, session: int, master_label: str, kdd: bytes, new_kvn: int, replace_kvn: int) -> bytes:
+        """Build and protect PUT KEY of the per-card keys (docs/formats.md, F11)."""
+
+    def check_put_keys(self, session: int, answer: bytes) -> None:
+        """Open the answer of PUT KEY and compare the check values."""
+
+    def put_secret(self, session: int, kind: str, master_label: str | None, kdd: bytes, kvn: int) -> bytes:
+        """Build and protect the command that loads 9B, PUK or PIN, or verifies the PIN of this job."""
+
+    def close_session(self, session: int) -> None:
+        """Forget a session."""
+
+    def reveal_pin(self, job: str) -> str:
+        """Tell the PIN of a job, once."""
+
+
+class Hsm(Signing, Channels, Protocol):
+    """An HSM as the centre sees it."""

@@ -1,0 +1,155 @@
+"""Trust lists (docs/formats.md, F8): built from the tables, signed by the roots, numbered, stored, sent to the feed."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from cardlink.statements.cose import Sign, parse_several
+from cardlink.statements.cose_key import from_point
+from cardlink.statements.trust import (
+    MAX_TRUST_BYTES,
+    Anchor,
+    KeyEntry,
+    KeyState,
+    ListEntry,
+    Profile,
+    Roots,
+    TrustList,
+    Use,
+    decode_claims,
+)
+from cardlink.statements.trust import issue_trust_list as sign_list
+from issuer import outbox
+from issuer.errors import NotFound
+from issuer.trust import ca, signers
+from issuer.trust.port import Signing
+from issuer.trust.status_tables import StatusHead, StatusList
+from issuer.trust.tables import AuthorityRow, RootKeyRow, SignerRow, TrustListRow
+
+LIFE = timedelta(days=30)
+RENEW_WITHIN = timedelta(days=14)
+"""A list that ends sooner than this is replaced, so that a door may be offline for two weeks."""
+ROOT_USE = "root"
+
+
+def publish(session: Session, hsm: Signing, now: datetime) -> int:
+    """Build, sign, number and store the next trust list, and hand it to the feed. Answers its number."""
+    outbox.lock(session)
+    number = (session.scalar(select(func.max(TrustListRow.number))) or 0) + 1
+    content = build(session, hsm, number, now)
+    body = sign_list(content, _root_signers(session, hsm, number))
+    session.add(TrustListRow(number=number, epoch=content.epoch, body=body, issued=now, expires=now + LIFE))
+    session.flush()
+    outbox.put(session, outbox.Kind.TRUST, str(number), body, now)
+    return number
+
+
+def build(session: Session, hsm: Signing, number: int, now: datetime) -> TrustList:
+    """What the tables say now, as a trust list of this number."""
+    roots = _counted(session, number)
+    if not roots:
+        raise NotFound("trust.no_root")
+    issued_s = int(now.timestamp())
+    return TrustList(
+        expires_s=issued_s + int(LIFE.total_seconds()),
+        issued_s=issued_s,
+        epoch=session.scalar(select(func.max(StatusHead.epoch))) or 1,
+        number=number,
+        roots=Roots(roots[0].threshold, tuple(from_point(row.point) for row in roots)),
+        keys=tuple(_key_entry(row) for row in _keys(session, now)),
+        anchors=tuple(_anchor(row) for row in _anchors(session, now)),
+        lists=_lists(session, hsm, now),
+    )
+
+
+def current(session: Session) -> bytes:
+    """The newest trust list as it was signed. Raises NotFound before the first one."""
+    row = _newest(session)
+    if row is None:
+        raise NotFound("trust.no_list")
+    return row.body
+
+
+def current_number(session: Session) -> int:
+    """The number of the newest trust list, 0 before the first one."""
+    row = _newest(session)
+    return 0 if row is None else row.number
+
+
+def roots(session: Session) -> Roots:
+    """The root keys and their threshold, as a door is given them at its enrolment."""
+    rows = _counted(session, max(1, current_number(session)))
+    if not rows:
+        raise NotFound("trust.no_root")
+    return Roots(rows[0].threshold, tuple(from_point(row.point) for row in rows))
+
+
+def is_due(session: Session, now: datetime) -> bool:
+    """Say whether the list must be replaced soon, or does not name every status list yet."""
+    row = _newest(session)
+    if row is None or row.expires - now < RENEW_WITHIN:
+        return True
+    held = decode_claims(parse_several(row.body, max_bytes=MAX_TRUST_BYTES).payload)
+    return {one.number for one in held.lists} != set(session.scalars(select(StatusList.n)))
+
+
+def _newest(session: Session) -> TrustListRow | None:
+    return session.scalars(select(TrustListRow).order_by(TrustListRow.number.desc()).limit(1)).first()
+
+
+def _counted(session: Session, number: int) -> Sequence[RootKeyRow]:
+    """The root keys that count in the list of this number."""
+    until = RootKeyRow.until
+    query = select(RootKeyRow).where(RootKeyRow.since <= number, until.is_(None) | (until >= number))
+    return session.scalars(query.order_by(RootKeyRow.label)).all()
+
+
+def _root_signers(session: Session, hsm: Signing, number: int) -> list[tuple[bytes, Sign]]:
+    """Root keys of this list and of the one before it: a new list needs the thresholds of both (F8)."""
+    rows = {row.label: row for row in (*_counted(session, number - 1), *_counted(session, number))}
+    return [(row.kid, _root_sign(hsm, row.label)) for row in rows.values()]
+
+
+def _root_sign(hsm: Signing, label: str) -> Sign:
+    def sign(data: bytes) -> bytes:
+        return hsm.sign(label, ROOT_USE, data)
+
+    return sign
+
+
+def _keys(session: Session, now: datetime) -> Sequence[SignerRow]:
+    """Every key that is still verified with; a compromised one stays named."""
+    query = select(SignerRow).where(SignerRow.verifies_until > now)
+    return session.scalars(query.order_by(SignerRow.label)).all()
+
+
+def _key_entry(row: SignerRow) -> KeyEntry:
+    return KeyEntry(
+        kid=row.kid,
+        key=from_point(row.point),
+        scope=tuple(row.scope),
+        use=Use(row.use),
+        signs_from_s=int(row.signs_from.timestamp()),
+        signs_until_s=int(row.signs_until.timestamp()),
+        verifies_until_s=int(row.verifies_until.timestamp()),
+        state=KeyState(row.state),
+    )
+
+
+def _anchors(session: Session, now: datetime) -> Sequence[AuthorityRow]:
+    query = select(AuthorityRow).where(AuthorityRow.kind == ca.ISSUING, AuthorityRow.not_after > now)
+    return session.scalars(query.where(AuthorityRow.state != KeyState.COMPROMISED).order_by(AuthorityRow.label)).all()
+
+
+def _anchor(row: AuthorityRow) -> Anchor:
+    return Anchor(row.certificate, (row.agency_code,), Profile.OWN)
+
+
+def _lists(session: Session, hsm: Signing, now: datetime) -> tuple[ListEntry, ...]:
+    rows = session.scalars(select(StatusList).order_by(StatusList.n)).all()
+    if not rows:
+        return ()
+    kid = signers.status_signer(session, hsm, now).kid
+    return tuple(ListEntry(row.n, row.length, kid) for row in rows)
