@@ -52,7 +52,7 @@ def waiting(session: Session, actor: Actor, limit: int = 100) -> Sequence[tuple[
         .order_by(DoorAlarm.id.desc())
         .limit(limit)
     )
-    return session.execute(found).tuples().all()
+    return session.execute(found).all()
 
 
 def seen(session: Session, actor: Actor, alarm_id: int, now: datetime) -> None:

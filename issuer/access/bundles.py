@@ -149,7 +149,7 @@ def _people(session: Session, door_id: uuid.UUID) -> Mapping[int, list[uuid.UUID
         .order_by(DoorRulePerson.rule_id, DoorRulePerson.person_id)
     )
     named: dict[int, list[uuid.UUID]] = {}
-    for rule_id, person_id in rows.tuples():
+    for rule_id, person_id in rows:
         named.setdefault(rule_id, []).append(person_id)
     return named
 
@@ -170,7 +170,7 @@ def _cards(
         .order_by(Card.uuid)
     )
     held: dict[uuid.UUID, list[wire.HolderCard]] = {}
-    for person_id, card_uuid, key_hash in rows.tuples():
+    for person_id, card_uuid, key_hash in rows:
         if key_hash is not None:
             held.setdefault(person_id, []).append(wire.HolderCard(card_uuid.bytes, key_hash))
     return {person: tuple(cards) for person, cards in held.items()}

@@ -146,7 +146,7 @@ def _tail(session: Session, door: Door) -> Acknowledged:
         .order_by(DoorEvent.boot.desc(), DoorEvent.seq.desc())
         .limit(1)
     ).one_or_none()
-    return Acknowledged(0, 0, wire.NO_RECORD) if newest is None else Acknowledged(*newest.tuple())
+    return Acknowledged(0, 0, wire.NO_RECORD) if newest is None else Acknowledged(newest.boot, newest.seq, newest.hash)
 
 
 def _is_as_stored(session: Session, door: Door, known: Sequence[_Sent], head: _Head) -> bool:

@@ -104,7 +104,7 @@ def _query(actor: Actor, wanted: EventFilter) -> _Query:
 def _views(session: Session, actor: Actor, query: _Query) -> list[EventView]:
     return [
         _view(actor, event, door_name, person_id, person_name, agency)
-        for event, door_name, person_id, person_name, agency in session.execute(query).tuples()
+        for event, door_name, person_id, person_name, agency in session.execute(query)
     ]
 
 

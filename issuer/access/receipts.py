@@ -67,7 +67,7 @@ def confirmations(session: Session, epoch: int, seq: int) -> Confirmations:
         .where(Door.enrolled_at.is_not(None), Door.retired_at.is_(None))
         .order_by(Door.owner_agency, Door.name)
     )
-    told = tuple(_told(door, receipt, wanted) for door, receipt in rows.tuples())
+    told = tuple(_told(door, receipt, wanted) for door, receipt in rows)
     return Confirmations(sum(one.is_confirmed for one in told), len(told), told)
 
 

@@ -136,7 +136,7 @@ def rules(session: Session, actor: Actor, door_id: uuid.UUID) -> list[RuleView]:
             valid_from=rule.valid_from,
             valid_until=rule.valid_until,
         )
-        for rule, calendar in session.execute(found).tuples()
+        for rule, calendar in session.execute(found)
     ]
 
 
