@@ -198,6 +198,14 @@ def search(
     return Page(rows[:limit], following)
 
 
+def keys(session: Session, actor: Actor, agency: str | None = None) -> Sequence[uuid.UUID]:
+    """The keys of all people the actor may see, in the order of their names."""
+    query = select(Person.id).where(policy.scope_filter(actor, Action.PERSON_VIEW, Person.agency_code))
+    if agency is not None:
+        query = query.where(within_agency(Person.agency_code, agency))
+    return session.scalars(query.order_by(Person.name_sort, Person.id)).all()
+
+
 def counts(session: Session, actor: Actor, agency: str | None = None) -> dict[RecordState, int]:
     """How many records the actor may see are in each state."""
     query = select(Person.state, func.count()).where(policy.scope_filter(actor, Action.PERSON_VIEW, Person.agency_code))

@@ -1,0 +1,86 @@
+"""`issuer init`, `issuer config`, `issuer db`: an installation's folder, settings and database."""
+
+import os
+import secrets
+from dataclasses import fields
+from typing import Annotated
+
+import typer
+
+from issuer import database
+from issuer.cli.common import Desk, desk_of, print_table
+from issuer.errors import Refused
+from issuer.migrations import schema
+from issuer.registry import agencies, positions
+
+WEB_KEY_FILE = "web.key"
+WEB_KEY_BYTES = 32
+
+app = typer.Typer(help="cli.group.db", no_args_is_help=True)
+
+
+def attach(parent: typer.Typer) -> None:
+    """Hang these commands below `issuer`."""
+    parent.command("init", help="cli.init.init")(init)
+    parent.command("config", help="cli.config")(show_config)
+    parent.add_typer(app, name="db")
+
+
+def init(
+    context: typer.Context,
+    empty: Annotated[bool, typer.Option("--empty", help="cli.init.empty")] = False,
+) -> None:
+    """Make the data folder, the console's secret, the database, and fill in the shipped lists. Again: nothing lost."""
+    desk = desk_of(context)
+    config = desk.config
+    config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make_web_key(desk)
+    revision = schema.upgrade(database.engine(config))
+    desk.say("cli.db.upgraded", revision=revision)
+    if empty:
+        return
+    with database.transaction(desk.factory) as session:
+        loaded = agencies.load(session, desk.actor, agencies.shipped_rows(), desk.now())
+        agencies.load_places(session)
+        added = positions.load_shipped(session)
+    desk.say("cli.init.loaded", agencies=loaded.new, positions=added)
+
+
+def show_config(context: typer.Context) -> None:
+    """Show the settings as they are in effect, with the names they have in the file."""
+    config = desk_of(context).config
+    for field in fields(config):
+        print(f"{field.name} = {getattr(config, field.name)}")
+
+
+@app.command(help="cli.db.upgrade")
+def upgrade(context: typer.Context) -> None:
+    """Bring the database's tables to this version's form."""
+    desk = desk_of(context)
+    desk.config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    desk.say("cli.db.upgraded", revision=schema.upgrade(database.engine(desk.config)))
+
+
+@app.command(help="cli.db.status")
+def status(context: typer.Context) -> None:
+    """Say which form the tables have and which this version wants; exit 1 if they differ."""
+    desk = desk_of(context)
+    opened = database.engine(desk.config)
+    has, wants = schema.current(opened), schema.head()
+    print_table(
+        [desk.text("cli.db.has"), desk.text("cli.db.wants"), desk.text("cli.db.kind")],
+        [(has, wants, opened.dialect.name)],
+    )
+    if has != wants:
+        raise Refused("database.not_ready")
+
+
+def _make_web_key(desk: Desk) -> None:
+    """Write the console's secret once; nobody but this system user may read it."""
+    path = desk.config.data_dir / WEB_KEY_FILE
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return
+    with os.fdopen(handle, "w", encoding="ascii") as file:
+        file.write(secrets.token_hex(WEB_KEY_BYTES) + "\n")
