@@ -1,0 +1,252 @@
+"""Operations on cards: SCP03 sessions, and loading of what nobody outside may see.
+
+PUT KEY, PINs, PUK and the 9B key are put together and wrapped in here; what comes out is cipher text for one card.
+"""
+
+import hmac
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from cardlink.gp.commands import decode_initialize_update, put_key_set
+from cardlink.gp.keys import derive_card_keys, derive_card_secrets, key_check_value
+from cardlink.gp.scp03 import Level, StaticKeys
+from cardlink.iso7816.apdu import Command, Ins, decode_command
+from cardlink.iso7816.sw import SUCCESS_BYTES
+from hsm_sim.channel import HostChannel, check_is_plain
+from hsm_sim.core import Hsm, Peer, Spec, Target, by_label, by_session, no_key
+from hsm_sim.errors import BadRequest, Denied, NoSuchKey, SessionLost, WrongAnswer
+from hsm_sim.keys import Key, Use
+from hsm_sim.pins import make_card_pin, piv_padded
+from hsm_sim.policy import Op
+from hsm_sim.sessions import CardSession
+from hsm_sim.store import Job, State
+
+SESSIONS_MAX = 32
+JOB_MAX_CHARS = 64
+CARD_KEY_BITS = (128, 192, 256)
+USE_OF_KEY_SET = {"transport": Use.TRANSPORT, "card": Use.CARD_MASTER}
+
+# PIV key references and the vendor command that sets the management key (yubikit; also OpenFIPS201's sources)
+PIV_PIN, PIV_PUK, PIV_ADMIN = 0x80, 0x81, 0x9B
+INS_SET_MANAGEMENT_KEY = 0xFF
+ALGORITHM_AES_256 = 0x0C
+FACTORY_PIN, FACTORY_PUK = b"123456", b"12345678"  # what a blank of ours is delivered with
+
+
+def _open_session(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> list[Any]:
+    job, key_set, _, kdd, kvn, host_challenge, raw_answer, level, key_bits = args
+    if not 1 <= len(job) <= JOB_MAX_CHARS or USE_OF_KEY_SET.get(key_set) is not target.use or target.key is None:
+        raise BadRequest(f"{target.subject} gives no key set of kind {key_set[:16]}")
+    for number in [number for number, one in peer.sessions.items() if one.channel.is_closed]:
+        del peer.sessions[number]
+    if len(peer.sessions) >= SESSIONS_MAX:
+        raise Denied(f"{SESSIONS_MAX} sessions are open on this connection")
+    known = hsm.state.jobs.get(job)
+    if known and known.kdd != kdd:
+        raise Denied(f"job {job} belongs to another card")
+    answer = decode_initialize_update(raw_answer.removesuffix(SUCCESS_BYTES) if _has_status(raw_answer) else raw_answer)
+    if answer.kdd != kdd or (kvn and answer.kvn != kvn):
+        raise BadRequest("the card is not the one named")
+    if target.use is Use.TRANSPORT:
+        keys = target.key.scp03_set()
+    else:
+        keys = _card_keys(target.key, kdd, answer.kvn, key_bits)
+    channel = HostChannel(keys, host_challenge, answer, level)
+    session = int.from_bytes(hsm.random(6), "big") or 1
+    peer.sessions[session] = CardSession(channel, job, USE_OF_KEY_SET[key_set], kdd, answer.kvn)
+    return [session, channel.authentication]
+
+
+def _has_status(raw_answer: bytes) -> bool:
+    """An INITIALIZE UPDATE answer of these lengths ends in its status word; those without one are 29, 32, 45 or 48."""
+    return len(raw_answer) in (31, 34, 47, 50)
+
+
+def _card_keys(master: Key, kdd: bytes, kvn: int, key_bits: int) -> StaticKeys:
+    if key_bits not in CARD_KEY_BITS or not 0 <= kvn <= 0xFF:
+        raise BadRequest("want a key version of one byte and 128, 192 or 256 bits")
+    return derive_card_keys(master.secret, kdd, kvn, key_bits)
+
+
+def _session(target: Target) -> CardSession:
+    if target.session is None:
+        raise SessionLost("no such session")
+    return target.session
+
+
+def _wrap(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> bytes:
+    command = decode_command(args[1])
+    check_is_plain(command)
+    return _session(target).channel.wrap(command)
+
+
+def _unwrap(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> bytes:
+    return _session(target).channel.unwrap(args[1])
+
+
+def by_session_and_master(label_at: int) -> Callable[[Hsm, Peer, list[Any]], Target]:
+    """The session of the first argument and the key that another one names; without one, the session's own decides."""
+
+    def find(hsm: Hsm, peer: Peer, args: list[Any]) -> Target:
+        target = by_session(hsm, peer, args)
+        label = args[label_at]
+        if label is None:
+            return target
+        key = hsm.find_key(label)
+        return Target(key.info.use, target.subject, key, target.session)
+
+    return find
+
+
+def _put_keys(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> bytes:
+    _, label, kdd, new_kvn, replace_kvn, key_bits = args
+    session = _same_card(target, kdd)
+    if target.key is None:
+        raise NoSuchKey(label)
+    if not 1 <= new_kvn <= 0x7F or not 0 <= replace_kvn <= 0x7F:
+        raise BadRequest("key versions are 01 to 7F")
+    put_key = put_key_set(_card_keys(target.key, kdd, new_kvn, key_bits), session.channel.dek, new_kvn, replace_kvn)
+    wrapped = session.channel.wrap(put_key.encode())
+    session.put_keys_answer = put_key.answer()
+    return wrapped
+
+
+def _check_put_keys(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> None:
+    session = _session(target)
+    expected, session.put_keys_answer = session.put_keys_answer, b""
+    if not expected:
+        raise BadRequest("no PUT KEY was wrapped before")
+    answer = session.channel.unwrap(args[1])
+    if not answer.endswith(SUCCESS_BYTES):
+        raise WrongAnswer(f"PUT KEY: {answer[-2:].hex().upper()}")
+    if not hmac.compare_digest(answer[:-2], expected):
+        session.channel.close()
+        raise WrongAnswer("PUT KEY: key check values")
+    session.kvn = expected[0]
+
+
+def _same_card(target: Target, kdd: bytes) -> CardSession:
+    session = _session(target)
+    if kdd != session.kdd:
+        raise BadRequest("the session is with another card")
+    return session
+
+
+def _put_secret(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> bytes:
+    _, kind, label, kdd, kvn, factory = args
+    session = _session(target) if kdd is None else _same_card(target, kdd)
+    if not session.channel.level & Level.C_ENC:
+        raise Denied("secrets go over an encrypted channel only")
+    if kind in ("9b", "puk"):
+        if target.key is None or target.use is not Use.CARD_MASTER:
+            raise NoSuchKey(f"{label}")
+        secrets = derive_card_secrets(target.key.secret, session.kdd, session.kvn if kvn is None else kvn)
+        command = _set_admin_key(secrets.admin_key) if kind == "9b" else _change(PIV_PUK, factory, secrets.puk)
+    elif kind == "pin":
+        command = _change(PIV_PIN, factory, _pin_of(hsm, session))
+    elif kind == "verify-pin":
+        known = hsm.state.jobs.get(session.job)
+        if known is None or known.kdd != session.kdd:
+            raise NoSuchKey(f"no PIN for job {session.job}")
+        command = Command(0x00, Ins.VERIFY, 0x00, PIV_PIN, piv_padded(known.pin))
+    else:
+        raise BadRequest(f"no secret of kind {kind[:16]}")
+    return session.channel.wrap(command)
+
+
+def _set_admin_key(key: bytes) -> Command:
+    """SET MANAGEMENT KEY: algorithm, reference, length, key."""
+    return Command(0x00, INS_SET_MANAGEMENT_KEY, 0xFF, 0xFF, bytes((ALGORITHM_AES_256, PIV_ADMIN, len(key))) + key)
+
+
+def _change(reference: int, factory: bytes | None, new: bytes) -> Command:
+    """CHANGE REFERENCE DATA from the value the blank was delivered with (SP 800-73pt2-5 §3.2.2)."""
+    old = factory or (FACTORY_PIN if reference == PIV_PIN else FACTORY_PUK)
+    if len(old) > 8:
+        raise BadRequest("a PIN or PUK has at most 8 bytes")
+    return Command(0x00, Ins.CHANGE_REFERENCE_DATA, 0x00, reference, piv_padded(old) + piv_padded(new))
+
+
+def _pin_of(hsm: Hsm, session: CardSession) -> bytes:
+    """The job's PIN, made once: a torn personalisation goes on with the same one."""
+    pin = b""
+
+    def make(state: State) -> State:
+        nonlocal pin
+        known = state.jobs.get(session.job)
+        if known and known.kdd != session.kdd:
+            raise Denied(f"job {session.job} belongs to another card")
+        pin = known.pin if known else make_card_pin(hsm.random)
+        return state if known else replace(state, jobs={**state.jobs, session.job: Job(session.kdd, pin)})
+
+    known = hsm.state.jobs.get(session.job)
+    if known and known.kdd == session.kdd:
+        return known.pin
+    hsm.change(make)
+    return pin
+
+
+def _close_session(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> None:
+    _session(target).channel.close()
+    peer.sessions.pop(args[0], None)
+
+
+def _reveal_pin(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> str:
+    """Give the job's PIN out, once: it is gone from the store before it is told."""
+    found: Job | None = None
+
+    def take(state: State) -> State:
+        nonlocal found
+        found = state.jobs.get(args[0])
+        if found is None:
+            raise NoSuchKey(f"no PIN for job {args[0]}")
+        return replace(state, jobs={name: job for name, job in state.jobs.items() if name != args[0]})
+
+    hsm.change(take)
+    if found is None:
+        raise NoSuchKey(f"no PIN for job {args[0]}")
+    return found.pin.decode()
+
+
+def _derive_check(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> list[bytes]:
+    _, kdd, kvn, key_bits = args
+    if target.key is None:
+        raise NoSuchKey(target.subject)
+    keys = _card_keys(target.key, kdd, kvn, key_bits)
+    return [key_check_value(one) for one in (keys.enc, keys.mac, keys.dek)]
+
+
+def by_opening_key(hsm: Hsm, peer: Peer, args: list[Any]) -> Target:
+    """The transport set or master key that opens a session, named with its job."""
+    target = by_label(hsm, peer, args[2:3])
+    return target._replace(subject=f"{args[0][:JOB_MAX_CHARS]} {target.subject}")
+
+
+def _header(args: list[Any]) -> str:
+    """What the log keeps of a wrapped command: its header."""
+    return str(args[1][:4].hex())
+
+
+def _versions(args: list[Any]) -> str:
+    """What the log keeps of PUT KEY: the version replaced and the new one."""
+    return f"{args[4]}>{args[3]}"
+
+
+S, B, I = (str,), (bytes,), (int,)  # noqa: E741
+CARD_SPECS: dict[str, Spec] = {
+    Op.DERIVE_CHECK: Spec((S, B, I, I), by_label, _derive_check),
+    Op.OPEN_SESSION: Spec((S, S, S, B, I, B, B, I, I), by_opening_key, _open_session, lambda args: args[3].hex()),
+    Op.WRAP: Spec((I, B), by_session, _wrap, _header),
+    Op.UNWRAP: Spec((I, B), by_session, _unwrap),
+    Op.PUT_KEYS: Spec((I, S, B, I, I, I), by_session_and_master(1), _put_keys, _versions),
+    Op.CHECK_PUT_KEYS: Spec((I, B), by_session, _check_put_keys),
+    Op.PUT_SECRET: Spec(
+        (I, S, (str, type(None)), (bytes, type(None)), (int, type(None)), (bytes, type(None))),
+        by_session_and_master(2),
+        _put_secret,
+        lambda args: args[1][:16],
+    ),
+    Op.CLOSE_SESSION: Spec((I,), by_session, _close_session),
+    Op.REVEAL_PIN: Spec((S,), no_key, _reveal_pin),
+}

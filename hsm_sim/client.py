@@ -1,0 +1,242 @@
+"""The one module of the HSM that others import: its operations as typed calls over the socket."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from hsm_sim.connection import Connection
+from hsm_sim.errors import (
+    BadRequest,
+    Denied,
+    HsmError,
+    HsmGone,
+    KeyExists,
+    LogBroken,
+    LogFull,
+    NoSuchKey,
+    PinLocked,
+    SessionLost,
+    StoreSealed,
+    WrongAnswer,
+    WrongCryptogram,
+    WrongPin,
+)
+from hsm_sim.keys import KeyInfo, KeyState, Kind, Role, Use
+from hsm_sim.policy import Op
+
+__all__ = [
+    "BadRequest",
+    "CardSecretKind",
+    "Client",
+    "Denied",
+    "HsmError",
+    "HsmGone",
+    "HsmStatus",
+    "KeyExists",
+    "KeyInfo",
+    "KeySetName",
+    "KeyState",
+    "Kind",
+    "LogBroken",
+    "LogFull",
+    "LogHead",
+    "NoSuchKey",
+    "OpenedSession",
+    "PinLocked",
+    "Role",
+    "SessionLost",
+    "StoreSealed",
+    "Use",
+    "WrongAnswer",
+    "WrongCryptogram",
+    "WrongPin",
+]
+
+log = logging.getLogger(__name__)
+
+CardSecretKind = Literal["9b", "puk", "pin", "verify-pin"]
+KeySetName = Literal["transport", "card"]
+
+
+@dataclass(frozen=True, slots=True)
+class HsmStatus:
+    """How the HSM stands. `started` is UTC seconds; `pending_pins` counts card PINs not revealed yet."""
+
+    started: int
+    keys: int
+    pending_pins: int
+    log_lines: int
+    store_generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class LogHead:
+    """Where the HSM's log stands."""
+
+    count: int
+    size_bytes: int
+    last_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedSession:
+    """A new SCP03 session: its handle, and the EXTERNAL AUTHENTICATE to send to the card."""
+
+    session: int
+    external_authenticate: bytes
+
+
+class Client(Connection):
+    """The HSM under one role. Any thread may call; calls go one after the other.
+
+    A lost connection is made again, also after the HSM was restarted. What may safely be asked twice is asked again;
+    sessions die with their connection, and their calls then raise SessionLost.
+    """
+
+    # --- keys
+
+    def generate(self, label: str, kind: Kind | str, use: Use | str, scope: Sequence[str] = ()) -> KeyInfo:
+        """Make a key inside (role so). Raises KeyExists for a label that is taken."""
+        args = [label, str(kind), str(use), list(scope)]
+        return self._make(Op.GENERATE, args, lambda info: info.kind == kind and info.use == use)
+
+    def load_transport(self, label: str, enc: bytes, mac: bytes, dek: bytes) -> KeyInfo:
+        """Load the transport keys of a delivery of blank cards (role so)."""
+        return self._make(Op.LOAD_TRANSPORT, [label, enc, mac, dek], lambda info: info.use == Use.TRANSPORT)
+
+    def _make(self, op: Op, args: list[Any], is_same: Callable[[KeyInfo], bool]) -> KeyInfo:
+        """Make a key; when the connection breaks in the middle, find out whether it is there."""
+        try:
+            return KeyInfo.from_wire(self.call(op, args))
+        except HsmGone:
+            label = str(args[0])
+            try:
+                info = self.info(label)
+            except NoSuchKey:
+                return KeyInfo.from_wire(self.call(op, args))
+            if is_same(info):
+                return info
+            raise KeyExists(label) from None
+
+    def keys(self) -> list[KeyInfo]:
+        """Every key, in the order in which they were made."""
+        return [KeyInfo.from_wire(row) for row in self.call(Op.KEYS)]
+
+    def info(self, label: str) -> KeyInfo:
+        """What may be known of one key."""
+        return KeyInfo.from_wire(self.call(Op.INFO, [label]))
+
+    def disable(self, label: str) -> None:
+        """Take a key out of use for good (role so)."""
+        self.call(Op.DISABLE, [label])
+
+    def destroy(self, label: str) -> None:
+        """Destroy a key (role so)."""
+        self.call(Op.DESTROY, [label])
+
+    def sign(self, label: str, use: Use | str, data: bytes) -> bytes:
+        """Sign: ES256 with SHA-256 inside, r and s of 32 bytes each; or Ed25519, 64 bytes."""
+        result: bytes = self.call(Op.SIGN, [label, str(use), data])
+        return result
+
+    def sign_many(self, label: str, use: Use | str, data: Sequence[bytes]) -> list[bytes]:
+        """Sign up to 4,096 byte strings in one exchange."""
+        result: list[bytes] = self.call(Op.SIGN_MANY, [label, str(use), list(data)])
+        return result
+
+    # --- the HSM itself
+
+    def status(self) -> HsmStatus:
+        """How the HSM stands."""
+        return HsmStatus(*self.call(Op.STATUS))
+
+    def log_head(self) -> LogHead:
+        """Where the log stands (roles so and auditor)."""
+        return LogHead(*self.call(Op.LOG_HEAD))
+
+    def random(self, size: int) -> bytes:
+        """Random bytes of the HSM, 1 to 1,024."""
+        result: bytes = self.call(Op.RANDOM, [size])
+        return result
+
+    def set_pin(self, role: Role | str, pin: str) -> None:
+        """Give a role a new PIN and unlock it (role so)."""
+        self.call(Op.SET_PIN, [str(role), pin])
+
+    # --- cards
+
+    def open_session(
+        self,
+        job: str,
+        key_set: KeySetName,
+        label: str,
+        kdd: bytes,
+        kvn: int,
+        host_challenge: bytes,
+        initialize_update_answer: bytes,
+        level: int,
+        key_bits: int = 256,
+    ) -> OpenedSession:
+        """Open an SCP03 session for a job with the card that gave this answer (as received, with its 9000 or without).
+
+        `label` names a transport set, or the card master key from which the card's own set is derived (F11, `key_bits`
+        long). Raises WrongCryptogram when the card does not hold that set: nothing must be sent to it then.
+        """
+        args = [job, key_set, label, kdd, kvn, host_challenge, initialize_update_answer, level, key_bits]
+        return OpenedSession(*self.call(Op.OPEN_SESSION, args))
+
+    def wrap(self, session: int, apdu: bytes) -> bytes:
+        """Protect one command APDU. Denied for commands that load secrets."""
+        result: bytes = self.call(Op.WRAP, [session, apdu])
+        return result
+
+    def unwrap(self, session: int, answer: bytes) -> bytes:
+        """Check and open the whole answer to the last command: data (after all GET RESPONSEs) and status word."""
+        result: bytes = self.call(Op.UNWRAP, [session, answer])
+        return result
+
+    def put_keys(
+        self, session: int, master_label: str, kdd: bytes, new_kvn: int, replace_kvn: int, key_bits: int = 256
+    ) -> bytes:
+        """PUT KEY of the card's own derived set, built and wrapped inside."""
+        result: bytes = self.call(Op.PUT_KEYS, [session, master_label, kdd, new_kvn, replace_kvn, key_bits])
+        return result
+
+    def check_put_keys(self, session: int, answer: bytes) -> None:
+        """Check the answer to `put_keys`: MAC, status, key check values. Raises WrongAnswer."""
+        self.call(Op.CHECK_PUT_KEYS, [session, answer])
+
+    def put_secret(
+        self,
+        session: int,
+        kind: CardSecretKind,
+        master_label: str | None = None,
+        kdd: bytes | None = None,
+        kvn: int | None = None,
+        factory: bytes | None = None,
+    ) -> bytes:
+        """The command that loads one secret, built and wrapped inside; needs a level with command encryption.
+
+        9b: SET MANAGEMENT KEY with the derived AES-256 key; puk: change from the `factory` PUK to the derived one; pin:
+        change from the `factory` PIN to the one made for this job; verify-pin: VERIFY with that one. `kvn` is the key
+        version that goes into the derivation: by default the newest of this session. Its answer goes through `unwrap`.
+        """
+        result: bytes = self.call(Op.PUT_SECRET, [session, kind, master_label, kdd, kvn, factory])
+        return result
+
+    def close_session(self, session: int) -> None:
+        """Forget the session. One that is lost already is no error."""
+        try:
+            self.call(Op.CLOSE_SESSION, [session])
+        except SessionLost as error:
+            log.debug("hsm session was gone before it was closed: %s", error)
+
+    def reveal_pin(self, job: str) -> str:
+        """The PIN of the job's card, once, for its PIN letter."""
+        result: str = self.call(Op.REVEAL_PIN, [job])
+        return result
+
+    def derive_check(self, master_label: str, kdd: bytes, kvn: int, key_bits: int = 256) -> tuple[bytes, ...]:
+        """Key check values of a card's derived ENC, MAC and DEK."""
+        return tuple(self.call(Op.DERIVE_CHECK, [master_label, kdd, kvn, key_bits]))

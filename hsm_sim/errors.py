@@ -1,0 +1,108 @@
+"""What the HSM refuses with. Each error has a code that crosses the socket; the client raises the same class again."""
+
+from typing import ClassVar
+
+
+class HsmError(Exception):
+    """The HSM or the way to it said no. `detail` is a fact for the log, never a secret."""
+
+    code: ClassVar[str] = "error"
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.detail}" if self.detail else self.code
+
+
+class Denied(HsmError):
+    """Role, use, user of the system or command: the policy does not allow it."""
+
+    code = "denied"
+
+
+class WrongPin(HsmError):
+    """The PIN was wrong; `detail` says how many tries are left."""
+
+    code = "wrong-pin"
+
+
+class PinLocked(HsmError):
+    """Ten wrong PINs in a row: this role is locked until its PIN is set again."""
+
+    code = "pin-locked"
+
+
+class NoSuchKey(HsmError):
+    """No key with that label, or it is disabled; no PIN for that job."""
+
+    code = "no-such-key"
+
+
+class KeyExists(HsmError):
+    """The label is taken. A key's attributes never change, so nothing is overwritten."""
+
+    code = "key-exists"
+
+
+class SessionLost(HsmError):
+    """The SCP03 session is gone: it ends with its connection, with the process, and at the first wrong answer."""
+
+    code = "session-lost"
+
+
+class BadRequest(HsmError):
+    """The request breaks the protocol or carries malformed bytes."""
+
+    code = "bad-request"
+
+
+class LogFull(HsmError):
+    """The log cannot take another entry, so nothing is done."""
+
+    code = "log-full"
+
+
+class LogBroken(HsmError):
+    """The log was changed, shortened or cannot be read."""
+
+    code = "log-broken"
+
+
+class StoreSealed(HsmError):
+    """The store does not open with this secret, or it was changed or set back."""
+
+    code = "store-sealed"
+
+
+class WrongCryptogram(HsmError):
+    """The card answered with another key set than the one named; nothing was sent to it."""
+
+    code = "wrong-cryptogram"
+
+
+class WrongAnswer(HsmError):
+    """The card's answer fails its MAC, its padding or its key check values; the session is closed."""
+
+    code = "wrong-answer"
+
+
+class HsmGone(HsmError):
+    """No HSM answers at that socket, or it went away in a call that must not be made twice."""
+
+    code = "hsm-gone"
+
+
+ERRORS: dict[str, type[HsmError]] = {
+    one.code: one
+    for one in (
+        *(Denied, WrongPin, PinLocked, NoSuchKey, KeyExists, SessionLost, BadRequest),
+        *(LogFull, LogBroken, StoreSealed, WrongCryptogram, WrongAnswer, HsmGone),
+    )
+}
+
+
+def error_from_wire(code: str, detail: str) -> HsmError:
+    """The error that a code stands for."""
+    return ERRORS.get(code, HsmError)(detail)

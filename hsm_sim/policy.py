@@ -1,0 +1,69 @@
+"""The one policy check: which role may do what with a key of which use. Everything not in the table is refused."""
+
+from enum import StrEnum
+
+from hsm_sim.errors import Denied
+from hsm_sim.keys import SIGNING_USES, Role, Use
+
+
+class Op(StrEnum):
+    """Every operation that crosses the socket after login."""
+
+    STATUS = "status"
+    KEYS = "keys"
+    INFO = "info"
+    GENERATE = "generate"
+    LOAD_TRANSPORT = "load_transport"
+    DISABLE = "disable"
+    DESTROY = "destroy"
+    SET_PIN = "set_pin"
+    SIGN = "sign"
+    SIGN_MANY = "sign_many"
+    RANDOM = "random"
+    DERIVE_CHECK = "derive_check"
+    OPEN_SESSION = "open_session"
+    WRAP = "wrap"
+    UNWRAP = "unwrap"
+    PUT_KEYS = "put_keys"
+    CHECK_PUT_KEYS = "check_put_keys"
+    PUT_SECRET = "put_secret"  # noqa: S105 the name of an operation
+    CLOSE_SESSION = "close_session"
+    REVEAL_PIN = "reveal_pin"
+    LOG_HEAD = "log_head"
+
+
+NO_KEY = frozenset({None})
+ANY_USE: frozenset[Use | None] = frozenset({*Use, None})
+CARD_KEYS: frozenset[Use | None] = frozenset({Use.CARD_MASTER, Use.TRANSPORT})
+EVERYDAY: frozenset[Use | None] = frozenset(SIGNING_USES - {Use.ROOT})
+
+# Root keys sign only for the security officer: what the doors trust is changed in a ceremony, not by a web process.
+ALLOWED: dict[Op, dict[Role, frozenset[Use | None]]] = {
+    Op.STATUS: dict.fromkeys(Role, NO_KEY),
+    Op.KEYS: dict.fromkeys(Role, NO_KEY),
+    Op.INFO: dict.fromkeys(Role, ANY_USE),
+    Op.LOG_HEAD: {Role.SO: NO_KEY, Role.AUDITOR: NO_KEY},
+    Op.GENERATE: {Role.SO: ANY_USE - {Use.TRANSPORT}},
+    Op.LOAD_TRANSPORT: {Role.SO: frozenset({Use.TRANSPORT})},
+    Op.DISABLE: {Role.SO: ANY_USE},
+    Op.DESTROY: {Role.SO: ANY_USE},
+    Op.SET_PIN: {Role.SO: NO_KEY},
+    Op.SIGN: {Role.USER: EVERYDAY, Role.SO: frozenset({Use.ROOT})},
+    Op.SIGN_MANY: {Role.USER: EVERYDAY, Role.SO: frozenset({Use.ROOT})},
+    Op.RANDOM: {Role.USER: NO_KEY, Role.SO: NO_KEY},
+    Op.DERIVE_CHECK: {Role.USER: frozenset({Use.CARD_MASTER}), Role.SO: frozenset({Use.CARD_MASTER})},
+    Op.OPEN_SESSION: {Role.USER: CARD_KEYS},
+    Op.WRAP: {Role.USER: CARD_KEYS},
+    Op.UNWRAP: {Role.USER: CARD_KEYS},
+    Op.PUT_KEYS: {Role.USER: frozenset({Use.CARD_MASTER})},
+    Op.CHECK_PUT_KEYS: {Role.USER: CARD_KEYS},
+    Op.PUT_SECRET: {Role.USER: CARD_KEYS},
+    Op.CLOSE_SESSION: {Role.USER: CARD_KEYS},
+    Op.REVEAL_PIN: {Role.USER: NO_KEY},
+}
+
+
+def check(role: Role, op: Op, use: Use | None) -> None:
+    """Raise Denied unless this role may do this with a key of this use (None: no key is involved)."""
+    if use not in ALLOWED[op].get(role, frozenset()):
+        raise Denied(f"{role} may not {op}" + (f" with a key of use {use}" if use else ""))

@@ -1,0 +1,18 @@
+"""An open SCP03 session and what the HSM remembers beside its channel."""
+
+from dataclasses import dataclass
+
+from hsm_sim.channel import HostChannel
+from hsm_sim.keys import Use
+
+
+@dataclass(slots=True)
+class CardSession:
+    """One session of one personalisation job with one card. `kvn` is the newest key version known on the card."""
+
+    channel: HostChannel
+    job: str
+    use: Use
+    kdd: bytes
+    kvn: int
+    put_keys_answer: bytes = b""
