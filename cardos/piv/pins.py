@@ -10,7 +10,7 @@ from cardlink.errors import CardStatus
 from cardlink.iso7816.apdu import Command
 from cardlink.iso7816.sw import SW, wrong_pin
 from cardlink.piv.commands import parse_change_reference_data, parse_reset_retry_counter, parse_verify
-from cardlink.piv.pins import is_pin
+from cardlink.piv.pins import REFERENCE_BYTES, is_pin
 from cardlink.piv.tables import KEYS, Access, Interface, KeyRef
 from cardos.piv.auth import is_allowed, require_contact
 from cardos.records import Reference
@@ -38,7 +38,8 @@ def verify(platform: Platform, command: Command) -> bytes:
     _require_tries(reference, _VERIFY)
     if not request.data:
         raise CardStatus(_VERIFY, wrong_pin(reference.left))
-    if not is_pin(request.data):
+    # Eight bytes that are no PIN count as a wrong one: §3.2.1.1 leaves the choice, and Yubico's tools block a PIN so.
+    if len(request.data) != REFERENCE_BYTES:
         raise CardStatus(_VERIFY, SW.INCORRECT_DATA)
     _compare(platform, reference, request.data, _VERIFY)
     platform.persistent.commit([replace(reference, left=reference.limit)])
@@ -69,9 +70,11 @@ def reset_retry_counter(platform: Platform, command: Command) -> bytes:
     request = parse_reset_retry_counter(command)
     puk = platform.persistent.references[KeyRef.PUK]
     _require_tries(puk, _RESET)
-    if not is_pin(request.new_pin):
-        raise CardStatus(_RESET, SW.INCORRECT_DATA)
     _compare(platform, puk, request.puk, _RESET)
+    if not is_pin(request.new_pin):
+        # the right PUK with a broken PIN costs no try (§3.2.3); a wrong one with it was counted above
+        platform.persistent.commit([puk])
+        raise CardStatus(_RESET, SW.INCORRECT_DATA)
     pin = platform.persistent.references[KeyRef.PIN]
     platform.persistent.commit(
         [replace(puk, left=puk.limit), replace(pin, value=request.new_pin, left=pin.limit, is_default=False)],

@@ -263,10 +263,10 @@ def test_a_refused_object_is_refused_whether_it_is_there_or_not() -> None:
         (selected, "0020008008313233343536FFFF", CONTACT, 0x9000),
         (selected, "0020008008363534333231FFFF", CONTACT, 0x63C4),
         (blocked, "0020008008313233343536FFFF", CONTACT, 0x6983),
-        (selected, "00200080083132333435FFFFFF", CONTACT, 0x6A80),
+        (selected, "00200080083132333435FFFFFF", CONTACT, 0x63C4),
         (selected, "0020008006313233343536", CONTACT, 0x6A80),
-        (selected, "002000800831323334353A36FF", CONTACT, 0x6A80),
-        (selected, "0020008008313233FF343536FF", CONTACT, 0x6A80),
+        (selected, "002000800831323334353A36FF", CONTACT, 0x63C4),
+        (selected, "0020008008313233FF343536FF", CONTACT, 0x63C4),
         (selected, "0020018008313233343536FFFF", CONTACT, 0x6A86),
         (selected, "0020000008313233343536FFFF", CONTACT, 0x6A88),
         (selected, "0020008108313233343536FFFF", CONTACT, 0x6A88),
@@ -293,6 +293,7 @@ def test_a_refused_object_is_refused_whether_it_is_there_or_not() -> None:
         (blocked, "002C0080103132333435363738363534333231FFFF", CONTACT, 0x9000),
         (selected, "002C0080103030303030303030363534333231FFFF", CONTACT, 0x63C4),
         (selected, "002C00801031323334353637383635343332FFFFFF", CONTACT, 0x6A80),
+        (selected, "002C00801030303030303030303635343332FFFFFF", CONTACT, 0x63C4),
         (selected, "002C0080083132333435363738", CONTACT, 0x6A80),
         (selected, "002C0081103132333435363738363534333231FFFF", CONTACT, 0x6A88),
         (selected, "002C0180103132333435363738363534333231FFFF", CONTACT, 0x6A86),
@@ -315,6 +316,13 @@ def test_the_pin_blocks_and_the_puk_gives_it_back_with_a_new_value() -> None:
     send(card, piv.reset_retry_counter(PUK, WRONG))
     assert sw(card, piv.verify(b"")) == 0x63C5
     assert sw(card, piv.verify(WRONG)) == 0x9000
+
+
+def test_the_right_puk_with_a_broken_pin_costs_no_try() -> None:
+    card = selected()
+    sw(card, piv.reset_retry_counter(b"00000000", PIN))
+    assert sw(card, piv.reset_retry_counter(PUK, b"\xff" * 8)) == 0x6A80
+    assert sw(card, piv.reset_retry_counter(b"00000000", PIN)) == 0x63C3
 
 
 def test_a_blocked_puk_stays_blocked() -> None:
