@@ -20,6 +20,7 @@ from issuer.access.rules import Effect, doors_of_person
 from issuer.access.tables import Bundle, Calendar, Door, DoorRule, DoorRulePerson
 from issuer.cards.states import BLOCKED, CardState, Form
 from issuer.cards.tables import Card
+from issuer.days import local_day
 from issuer.errors import NotFound
 from issuer.trust import status
 from issuer.trust.port import Signing
@@ -165,7 +166,7 @@ def _cards(
             Card.form == Form.CHIP.value,
             Card.state.in_([state.value for state in HOLDING]),
             Card.key_hash.is_not(None),
-            Card.expires_on >= now.astimezone(status.VIETNAM).date(),
+            Card.expires_on >= local_day(now),
         )
         .order_by(Card.uuid)
     )

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from cardlink.statements.status import Status
 from issuer import ids
+from issuer.access import bundles
 from issuer.audit import log as audit
 from issuer.cards import guards, statements, stock
 from issuer.cards.guards import Context
@@ -233,6 +234,8 @@ def move(
     session.flush()
     if row.status is not StatusChange.KEEP:
         status.set_status(session, hsm, card.id, STATUS_OF[row.status], now)
+    if (before in bundles.HOLDING) != (row.to in bundles.HOLDING):
+        bundles.person_changed(session, hsm, card.person_id, now)
     facts = {"event": event, "from": before, "to": row.to, "reason": reason}
     _note(session, actor, f"card.{row.to}", card.uuid, now, facts)
     return card

@@ -8,7 +8,7 @@ import secrets
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta, timezone
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ from cardlink.statements import status as wire
 from cardlink.statements.status import Status
 from cardlink.statements.status_state import pack
 from issuer import outbox
+from issuer.days import local_day
 from issuer.errors import NotFound, Refused
 from issuer.trust.port import Signing
 from issuer.trust.signers import Signer, status_signer
@@ -32,8 +33,6 @@ FULL_AT = 0.75
 SNAPSHOT_LIFE = timedelta(days=7)
 SNAPSHOT_TTL = timedelta(minutes=5)
 EVENTS_AT_ONCE = 1000
-VIETNAM = timezone(timedelta(hours=7))
-"""The day printed on a card ends there, not in UTC; the country has one zone and no summer time."""
 
 _STATUS = tuple(Status)  # by value; quicker than Status(value) for a million rows
 
@@ -259,7 +258,7 @@ def public_state(session: Session, list_n: int, idx: int, expires_on: date, now:
     if value is None:
         return PublicState.UNKNOWN
     state = _PUBLIC[Status(value)]
-    if state is PublicState.ACTIVE and now.astimezone(VIETNAM).date() > expires_on:
+    if state is PublicState.ACTIVE and local_day(now) > expires_on:
         return PublicState.EXPIRED
     return state
 
