@@ -1,0 +1,140 @@
+"""The application: pages and JSON; every rule of the domain is a service of the centre."""
+
+import logging
+import os
+import secrets
+from pathlib import Path
+
+from flask import Flask, Response, g, render_template, request
+from flask_wtf.csrf import CSRFError, CSRFProtect
+from sqlalchemy.exc import SQLAlchemyError
+from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Response as BaseResponse
+
+from issuer.errors import Forbidden, IssuerError, NotFound
+from issuer.policy import Action, allows, scopes
+from web import audit, auth, cards, doors, home, people, requests, verify
+from web.site import EXTENSION, LANGUAGE_COOKIE, Parts, explain, lang, show_date, show_time, t, visitor
+
+log = logging.getLogger(__name__)
+
+MAX_BODY_BYTES = 8 * 1024 * 1024
+CONTENT_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+NAVIGATION = (
+    ("people.index", "nav.people", "people", Action.PERSON_VIEW),
+    ("requests.index", "nav.requests", "requests", Action.CARD_VIEW),
+    ("cards.index", "nav.cards", "cards", Action.CARD_VIEW),
+    ("doors.index", "nav.doors", "doors", Action.DOOR_VIEW),
+    ("audit.index", "nav.audit", "audit", Action.AUDIT_VIEW),
+)
+
+
+def create_app(parts: Parts) -> Flask:
+    """Wire the pages to the parts of one installation."""
+    app = Flask(__name__)
+    app.config.update(
+        SECRET_KEY=session_key(parts.config.data_dir / "web.key"),
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_COOKIE_SECURE=parts.config.public_url.startswith("https:"),
+        MAX_CONTENT_LENGTH=MAX_BODY_BYTES,
+        WTF_CSRF_TIME_LIMIT=None,
+    )
+    app.extensions[EXTENSION] = parts
+    app.jinja_env.filters.update(day=show_date, moment=show_time)
+    CSRFProtect(app)
+    for blueprint in (
+        auth.pages,
+        home.pages,
+        people.pages,
+        requests.pages,
+        cards.pages,
+        doors.pages,
+        audit.pages,
+        verify.pages,
+    ):
+        app.register_blueprint(blueprint)
+    app.before_request(auth.recognise)
+    app.after_request(_finish)
+    app.context_processor(_for_templates)
+    app.register_error_handler(IssuerError, _refused)
+    app.register_error_handler(CSRFError, _stale_form)
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(SQLAlchemyError, _database_error)
+    return app
+
+
+def session_key(path: Path) -> bytes:
+    """The key that signs form tokens: made at first start, readable by this user only, never committed."""
+    try:
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    except FileExistsError:
+        return path.read_bytes()
+    with os.fdopen(descriptor, "wb") as file:
+        key = secrets.token_bytes(32)
+        file.write(key)
+    return key
+
+
+def _for_templates() -> dict[str, object]:
+    here = visitor()
+    other = "en" if lang() == "vi" else "vi"
+    kept = "&".join(f"{name}={value}" for name, value in request.args.items() if name in ("q", "state", "agency"))
+    return {
+        "t": t,
+        "lang": lang(),
+        "other_language": other,
+        "other_language_query": f"{kept}&lang={other}" if kept else f"lang={other}",
+        "visitor": here,
+        "navigation": [row[:3] for row in NAVIGATION if here and scopes(here.actor, row[3])],
+        "here": (request.blueprint or ""),
+        "can": lambda action, agency: here is not None and allows(here.actor, Action(action), agency),
+    }
+
+
+def _finish(response: Response) -> Response:
+    response.headers["Content-Security-Policy"] = CONTENT_POLICY
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Referrer-Policy"] = "no-referrer"
+    response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
+    if request.endpoint != "static":
+        # Pages show personal data: neither the browser's cache nor a proxy keeps them.
+        response.headers["Cache-Control"] = "no-store"
+    if request.args.get("lang") in ("vi", "en"):
+        response.set_cookie(LANGUAGE_COOKIE, request.args["lang"], max_age=31_536_000, samesite="Lax", httponly=True)
+    return response
+
+
+def _page(status: int, text: str) -> tuple[str, int]:
+    g.setdefault("visitor", None)
+    return render_template("error.html", status=status, text=text), status
+
+
+def _refused(error: Exception) -> tuple[str, int]:
+    if not isinstance(error, IssuerError):
+        raise error
+    status = 403 if isinstance(error, Forbidden) else 404 if isinstance(error, NotFound) else 409
+    log.info("page refused path=%s code=%s", request.path, error.code)
+    return _page(status, explain(error))
+
+
+def _stale_form(error: Exception) -> tuple[str, int]:
+    log.info("form refused path=%s why=%s", request.path, error)
+    return _page(400, t("web.stale_form"))
+
+
+def _http_error(error: Exception) -> tuple[str, int] | BaseResponse:
+    if not isinstance(error, HTTPException):
+        raise error
+    if error.code is None or error.code < 400:
+        return error.get_response()
+    known = error.code in (400, 401, 403, 404, 405, 413, 429)
+    return _page(error.code, t(f"web.http.{error.code}" if known else "web.http.other"))
+
+
+def _database_error(error: Exception) -> tuple[str, int]:
+    log.error("database failed path=%s", request.path, exc_info=error)
+    return _page(503, t("web.database_down"))
