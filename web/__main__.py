@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -66,9 +67,10 @@ def serve(
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, stream=sys.stderr)
     try:
         loaded = settings.load(config, os.environ)
-        pin = settings.read_secret(pin_fd if pin_fd is not None else loaded.hsm_pin_fd, loaded.hsm_pin_file)
+        if pin_fd is not None:
+            loaded = replace(loaded, hsm_pin_fd=pin_fd)
         factory = database.session_factory(database.engine(loaded))
-        made = create_app(Parts(loaded, factory, connect(loaded.hsm_socket, pin), lambda: datetime.now(UTC)))
+        made = create_app(Parts(loaded, factory, connect(loaded), lambda: datetime.now(UTC)))
     except IssuerError as error:
         typer.echo(f"themo-web: error: {catalogue.text(error.code, lang, **error.facts)}", err=True)
         hint = catalogue.hint(error.code, lang, **error.facts)
