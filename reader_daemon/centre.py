@@ -2,8 +2,10 @@
 
 import http.client
 import logging
+import socket
 import ssl
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -60,6 +62,13 @@ class Centre:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    def abort(self) -> None:
+        """Wake a thread that waits on this connection, from another thread; its read ends in FeedError."""
+        connection = self._connection
+        if connection is not None and connection.sock is not None:
+            with suppress(OSError):  # already closed: that is what is wanted
+                connection.sock.shutdown(socket.SHUT_RDWR)
 
     def _send(self, method: str, path: str, body: bytes | None) -> http.client.HTTPResponse:
         if self._connection is None:

@@ -11,18 +11,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import IntEnum
+
+from cardlink.statements.record import ClockQuality
 
 MAX_STEP_S = 300
 LAG_S = 2  # an answer this much older than the clock is the clock's fault, not the network's
-
-
-class ClockQuality(IntEnum):
-    """Field 7 of a door record (formats.md, F9)."""
-
-    SIGNED = 0  # set by an answer to this door's nonce since the start
-    LOCAL = 1  # this machine's clock, not behind what was signed
-    LOST = 2  # behind what was signed: RTC lost or set back
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +43,7 @@ class Clock:
         self._monotonic = monotonic
         start_s = wall()
         is_lost = start_s < newest_signed_s - MAX_STEP_S
-        self.quality = ClockQuality.LOST if is_lost else ClockQuality.LOCAL
+        self.quality = ClockQuality.LOST if is_lost else ClockQuality.OWN
         self.newest_signed_s = newest_signed_s
         self._offset_s = max(start_s, float(newest_signed_s)) - monotonic()
 
@@ -75,7 +68,7 @@ class Clock:
             moved_s = ahead_s
         self._offset_s += moved_s
         if is_fresh and not is_capped:
-            self.quality = ClockQuality.SIGNED
+            self.quality = ClockQuality.CONFIRMED
         # a time that was not followed to its end must not become the floor either
         self.newest_signed_s = max(self.newest_signed_s, min(signed_s, int(self.now_s())))
         return Adjustment(moved_s, is_capped)

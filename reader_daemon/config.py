@@ -1,4 +1,4 @@
-"""The configuration of one door process: a TOML file, over it the environment (THEMO_DOOR_<KEY>). It holds no secret."""
+"""The configuration of a door process: a TOML file, over it the environment (THEMO_DOOR_<KEY>). It holds no secret."""
 
 import tomllib
 from collections.abc import Mapping

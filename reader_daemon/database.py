@@ -4,10 +4,10 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from reader_daemon.errors import StorageDamaged
+from reader_daemon.errors import NotDurable, StorageDamaged
 
 log = logging.getLogger(__name__)
 
@@ -51,16 +51,26 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """One write transaction, alone in this process. On leaving, it is on disk; on any error nothing is."""
+        """One write transaction, alone in this process. On leaving, it is on disk; on any error nothing is.
+
+        Raises NotDurable when SQLite could not write: disk full, input or output error, file damaged.
+        """
         with self._guard:
-            self._connection.execute("BEGIN IMMEDIATE")
             try:
+                self._connection.execute("BEGIN IMMEDIATE")
                 yield self._connection
                 self._connection.execute("COMMIT")
+            except sqlite3.Error as error:
+                self._undo()
+                raise NotDurable("not-durable", why=error) from error
             except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
+                self._undo()
                 raise
+
+    def _undo(self) -> None:
+        if self._connection.in_transaction:
+            with suppress(sqlite3.Error):  # the first error is the one to tell; SQLite has undone it by itself
+                self._connection.execute("ROLLBACK")
 
     def rows(self, sql: str, *values: object) -> list[tuple[object, ...]]:
         """The rows of one query. Raises StorageDamaged when the file cannot be read."""

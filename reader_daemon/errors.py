@@ -29,8 +29,8 @@ class StorageDamaged(DoorError):
     """The database is not what this program wrote. What is wrong is in the facts."""
 
 
-class EventNotDurable(DoorError):
-    """The event could not be put on disk, so the lock must not move."""
+class NotDurable(DoorError):
+    """Something could not be put on disk; if it was a tap's event, the lock must not move."""
 
 
 class LogBroken(DoorError):

@@ -112,10 +112,10 @@ ERRORS: dict[str, tuple[str, str, str, str]] = {
         "cannot use the directory {path}: {why}",
         "check its rights and the disk's free space",
     ),
-    "event-not-durable": (
-        "không ghi được nhật ký lên đĩa: {why}",
+    "not-durable": (
+        "không ghi được lên đĩa: {why}",
         "kiểm tra dung lượng đĩa; cửa đóng cho đến khi ghi được",
-        "the log cannot be written: {why}",
+        "the disk cannot be written: {why}",
         "check the disk's free space; the door stays shut until it can be written",
     ),
     "log-broken": (
@@ -184,12 +184,64 @@ ERRORS: dict[str, tuple[str, str, str, str]] = {
         "{path} was silent for {beats} beats",
         "the door reconnects by itself",
     ),
-    "pcsc-missing": (
-        "không dùng được đầu đọc: {why}",
-        "cài và chạy pcscd; kiểm tra đầu đọc đã cắm",
-        "no reader can be used: {why}",
-        "install and start pcscd; check that the reader is plugged in",
+}
+
+
+# code: (Vietnamese, English)
+TEXTS: dict[str, tuple[str, str]] = {
+    "help": (
+        "Cửa của Thẻ Mở: xác thực thẻ, quyết định, ghi nhật ký, mở khóa.",
+        "A door of Thẻ Mở: authenticate cards, decide, log, unlock.",
     ),
+    "help.run": ("chạy cửa cho đến khi nhận SIGTERM hoặc Ctrl-C", "run the door until SIGTERM or Ctrl-C"),
+    "help.enrol": (
+        "ghi danh cửa với trung tâm bằng mã dùng một lần",
+        "enrol the door at the centre with a one-time code",
+    ),
+    "help.status": ("xem dữ liệu cửa đang có trên đĩa", "show what the door has on disk"),
+    "help.verify-log": (
+        "kiểm tra nhật ký trên đĩa: chuỗi băm và các đầu đã ký",
+        "check the log on disk: its chain and its signed heads",
+    ),
+    "help.config": (
+        "tệp TOML: data_dir (bắt buộc), feed_url, reader hoặc readers, lock (log, file), lock_file, "
+        "head_every_records, head_every_s, insert_wait_s; biến THEMO_DOOR_<KHÓA> thay giá trị trong tệp",
+        "TOML file: data_dir (required), feed_url, reader or readers, lock (log, file), lock_file, "
+        "head_every_records, head_every_s, insert_wait_s; the variable THEMO_DOOR_<KEY> overrides each",
+    ),
+    "help.lang": ("ngôn ngữ: vi hoặc en", "language: vi or en"),
+    "help.log-level": ("mức nhật ký trên stderr", "level of the log on stderr"),
+    "help.events-stdout": ("in mỗi lượt thẻ thành một dòng JSON trên stdout", "print each tap as a line of JSON"),
+    "help.url": ("địa chỉ trung tâm; mặc định là feed_url", "the centre's address; by default feed_url"),
+    "help.code": ("mã ghi danh; bỏ trống thì đọc từ stdin", "the code; read from stdin when left out"),
+    "help.door": ("UUID mà cửa này phải nhận được", "the UUID that this door must be given"),
+    "help.fingerprint": (
+        "vân khóa gốc do trung tâm đưa; khác thì từ chối",
+        "fingerprint of the roots as told by the centre; another one is refused",
+    ),
+    "help.json": ("in một đối tượng JSON", "print a JSON object"),
+    "enrolled": (
+        "đã ghi danh cửa {name} ({door}) của {owner}\nvân khóa gốc: {fingerprint}\n"
+        "so vân này với trung tâm trước khi dùng cửa",
+        "enrolled door {name} ({door}) of {owner}\nfingerprint of the roots: {fingerprint}\n"
+        "compare it with the centre's before the door is used",
+    ),
+    "log-whole": (
+        "nhật ký nguyên vẹn đến {boot}/{seq} {digest}",
+        "the log is whole up to {boot}/{seq} {digest}",
+    ),
+    "status.name": ("cửa", "door"),
+    "status.door": ("UUID", "UUID"),
+    "status.owner": ("cơ quan chủ quản", "owner"),
+    "status.fingerprint": ("vân khóa gốc", "fingerprint of the roots"),
+    "status.trust": ("danh sách tin cậy số", "trust list number"),
+    "status.bundle": ("quy tắc số", "bundle seq"),
+    "status.epoch": ("thời kỳ trạng thái", "status epoch"),
+    "status.seq": ("trạng thái số", "status seq"),
+    "status.fresh_at": ("trung tâm trả lời lần cuối", "last answer of the centre"),
+    "status.boot": ("lần khởi động", "boot"),
+    "status.record": ("bản ghi cuối", "last record"),
+    "status.waiting": ("bản ghi chưa gửi", "records not sent"),
 }
 
 

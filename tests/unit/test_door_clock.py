@@ -2,7 +2,8 @@
 
 from datetime import UTC, datetime
 
-from reader_daemon.clock import MAX_STEP_S, Clock, ClockQuality
+from cardlink.statements.record import ClockQuality
+from reader_daemon.clock import MAX_STEP_S, Clock
 
 NOON = int(datetime(2028, 2, 29, 12, tzinfo=UTC).timestamp())  # a leap day
 
@@ -34,7 +35,7 @@ def test_a_clock_starts_at_the_machines_time_and_runs() -> None:
     clock = clock_of(machine, NOON - 60)
     machine.run(90)
     assert clock.now() == datetime(2028, 2, 29, 12, 1, 30, tzinfo=UTC)
-    assert clock.quality is ClockQuality.LOCAL
+    assert clock.quality is ClockQuality.OWN
 
 
 def test_setting_the_machines_clock_while_running_moves_nothing() -> None:
@@ -55,14 +56,14 @@ def test_a_machine_far_behind_what_was_signed_has_lost_its_clock() -> None:
 
 def test_a_machine_a_little_behind_what_was_signed_is_raised_to_it() -> None:
     clock = clock_of(Machine(NOON - 3), NOON)
-    assert clock.quality is ClockQuality.LOCAL
+    assert clock.quality is ClockQuality.OWN
     assert clock.now_s() == NOON
 
 
 def test_an_answer_to_a_nonce_sets_a_lost_clock_at_once() -> None:
     clock = clock_of(Machine(0), NOON)
     assert not clock.hear(NOON + 90 * 86_400, is_fresh=True).is_capped
-    assert clock.quality is ClockQuality.SIGNED
+    assert clock.quality is ClockQuality.CONFIRMED
     assert clock.now_s() == NOON + 90 * 86_400
 
 
@@ -78,7 +79,7 @@ def test_signed_time_moves_a_good_clock_forward_by_five_minutes_a_step_at_most()
     assert step.is_capped
     assert clock.now_s() == NOON + MAX_STEP_S
     assert clock.newest_signed_s == NOON + MAX_STEP_S  # the rest was not believed, so it is no floor either
-    assert clock.quality is ClockQuality.LOCAL
+    assert clock.quality is ClockQuality.OWN
 
 
 def test_a_nonce_answer_takes_a_fast_clock_back_but_never_below_what_was_signed() -> None:
