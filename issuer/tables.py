@@ -4,12 +4,13 @@ from issuer import outbox
 from issuer.access import tables as access
 from issuer.accounts import tables as accounts
 from issuer.audit import tables as audit
+from issuer.cards import tables as cards
 from issuer.database import Base
 from issuer.registry import tables as registry
 from issuer.trust import status_tables as status
 from issuer.trust import tables as trust
 
-TABLE_MODULES = (access, accounts, audit, outbox, registry, status, trust)
+TABLE_MODULES = (access, accounts, audit, cards, outbox, registry, status, trust)
 """Named so that each import is a use; each part adds the module that holds its tables."""
 
 metadata = Base.metadata

@@ -16,7 +16,7 @@ from cardlink.statements.trust import KeyState
 from issuer.audit import log as audit
 from issuer.errors import Refused
 from issuer.policy import Action, Actor, require_anywhere
-from issuer.trust import ca, signers, trust_list
+from issuer.trust import ca, signers, status, trust_list
 from issuer.trust.port import KeyExists, KeyInfo, Signing
 from issuer.trust.tables import AuthorityRow, RootKeyRow, SignerRow
 
@@ -61,10 +61,14 @@ def init(
     installation: AgencyName,
     agencies: Iterable[AgencyName],
     roots: Roots,
+    list_bits: int,
     now: datetime,
     on_key: OnKey,
 ) -> int:
-    """Make what is missing of all keys and publish a trust list. Answers its number. `on_key` hears each new label."""
+    """Make what is missing of all keys, open a status list of 2^list_bits cards if there is none, publish a trust list.
+
+    Answers the trust list's number. `on_key` hears each new label.
+    """
     require_anywhere(actor, Action.KEYS_MANAGE)
     if not 1 <= roots.threshold <= roots.keys:
         raise Refused("trust.bad_threshold", keys=roots.keys, threshold=roots.threshold)
@@ -76,6 +80,8 @@ def init(
         work.make_signer(use, installation.code)
     for agency in agencies:
         work.make_agency(agency)
+    if not status.lists(session):
+        status.create_list(session, list_bits, now)
     return trust_list.publish(session, hsm, now)
 
 
