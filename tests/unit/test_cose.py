@@ -145,7 +145,7 @@ def test_the_challenge_binds_door_and_nonce() -> None:
     assert len(digests) == 4
     broken: list[tuple[bytes, bytes]] = [(door[:15], nonce), (door, nonce[:31]), (door + b"\x00", nonce), (door, b"")]
     for bad_door, bad_nonce in broken:
-        with pytest.raises(Malformed, match="16 bytes|32 bytes"):
+        with pytest.raises(Malformed, match=r"16 bytes|32 bytes"):
             door_challenge_digest(bad_door, bad_nonce)
 
 

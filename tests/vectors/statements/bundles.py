@@ -45,7 +45,7 @@ BUNDLE: dict[Any, Any] = {
 
 def build() -> dict[str, dict[str, Any]]:
     """The file of this module."""
-    nobody = {**BUNDLE, RULES: [], CALENDARS: {}, HOLDERS: []}
+    closed = {**BUNDLE, RULES: [], CALENDARS: {}}
     return {
         "bundle": {
             "source": "docs/formats.md F7",
@@ -57,7 +57,7 @@ def build() -> dict[str, dict[str, Any]]:
             "good": [
                 {"name": "the bundle held, again", "raw": signed(BUNDLE, "bundle").hex()},
                 {"name": "the next", "raw": signed(changed(BUNDLE, (SEQ,), 4), "bundle").hex()},
-                {"name": "of nobody", "raw": signed(changed(nobody, (SEQ,), 4), "bundle").hex()},
+                {"name": "without rules", "raw": signed(changed(closed, (SEQ,), 4), "bundle").hex()},
             ],
             "bad": [*_malformed(), *_judged()],
         }

@@ -146,7 +146,7 @@ def _receipts() -> dict[str, Any]:
             *(_bad_head("malformed", f"no claim {key}", changed(RECEIPT, (key,), DROP), "missing") for key in RECEIPT),
             _bad_head("malformed", "an agency", {**RECEIPT, 1: "H49"}, "unknown key"),
             _bad_head("malformed", "door of 15 bytes", changed(RECEIPT, (2,), DOOR_UUID[:15]), "16 bytes"),
-            _bad_head("malformed", "a head in its place", HEAD, "missing"),
+            _bad_head("malformed", "a head in its place", HEAD, "too deep"),
             _bad_head("wrong-door", "of another door", changed(RECEIPT, (2,), OTHER_UUID)),
             _bad_head("unknown-signer", "by another key", RECEIPT, label="clone"),
             {"name": "forged-statement: altered", "refusal": "forged-statement", "raw": _flip(whole).hex()},
