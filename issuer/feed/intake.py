@@ -13,11 +13,10 @@ from cardlink.statements import cbor
 from cardlink.statements.cose_key import CoseKey, decode_cose_key
 from cardlink.statements.record import MAX_HEAD_BYTES, MAX_RECORD_BYTES
 from issuer import database
-from issuer.access import doors, events, receipts
+from issuer.access import doors, enrolment, events, receipts
 from issuer.access.events import MAX_RECORDS
 from issuer.access.receipts import Outcome
 from issuer.database import SessionFactory
-from issuer.trust import status, trust_list
 
 log = logging.getLogger(__name__)
 
@@ -56,17 +55,7 @@ def enrol(factory: SessionFactory, request: EnrolRequest, now: datetime) -> byte
     """Enrol a door and write what it pins. Raises Refused, NotFound."""
     with database.transaction(factory) as session:
         door = doors.enrol(session, request.code, request.key, request.door, now)
-        roots = trust_list.roots(session)
-        return cbor.encode(
-            {
-                "door": door.id.bytes,
-                "name": door.name,
-                "owner": door.owner_agency,
-                "roots": {1: roots.threshold, 2: [key.fields() for key in roots.keys]},
-                "epoch": status.head(session).epoch,
-                "trust": trust_list.current(session),
-            }
-        )
+        return enrolment.answer(session, door)
 
 
 def read_records(body: bytes) -> list[bytes]:
