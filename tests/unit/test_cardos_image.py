@@ -1,0 +1,192 @@
+"""The card's file: commits are whole or have never happened, whatever is torn, changed or full."""
+
+import os
+import resource
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from cardlink.errors import Malformed
+from cardos.errors import ImageDamaged, ImageError, ImageInUse, StoreFailed, WrongSecret
+from cardos.factory import make_blank
+from cardos.image import FileStore
+from cardos.records import decode_record
+from cardos.state import Persistent
+from cardos.store import MemoryStore, Store
+
+SECRET = bytes.fromhex("C0" * 32)  # made up for these tests
+A, B, C = {b"a": b"1", b"b": b"22"}, {b"a": None, b"c": b"333"}, {b"d": bytes(300)}
+
+
+def image(tmp_path: Path) -> Path:
+    return tmp_path / "a.card"
+
+
+@contextmanager
+def opened(path: Path, secret: bytes = SECRET) -> Iterator[FileStore]:
+    store = FileStore(path, secret)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def written(path: Path) -> list[tuple[int, dict[bytes, bytes]]]:
+    """Make an image with three commits; its size and records after each."""
+    steps = []
+    FileStore.create(path, SECRET, A).close()
+    with opened(path) as store:
+        steps.append((path.stat().st_size, store.load()))
+        for changes in (B, C):
+            store.commit(changes)
+            steps.append((path.stat().st_size, store.load()))
+    return steps
+
+
+def test_what_was_committed_is_there_after_opening_again(tmp_path: Path) -> None:
+    steps = written(image(tmp_path))
+    with opened(image(tmp_path)) as store:
+        assert store.load() == steps[-1][1] == {b"b": b"22", b"c": b"333", b"d": bytes(300)}
+    assert image(tmp_path).stat().st_mode & 0o777 == 0o600
+
+
+def test_the_file_shows_nothing_of_the_card(tmp_path: Path) -> None:
+    FileStore.create(image(tmp_path), SECRET, {b"name": b"value-in-the-clear"}).close()
+    assert b"value-in-the-clear" not in image(tmp_path).read_bytes()
+    assert b"name" not in image(tmp_path).read_bytes()
+
+
+def test_a_file_cut_at_any_byte_holds_the_state_before_or_after_each_commit(tmp_path: Path) -> None:
+    steps = written(image(tmp_path))
+    raw = image(tmp_path).read_bytes()
+    torn = tmp_path / "torn.card"
+    for size in range(len(raw)):
+        torn.write_bytes(raw[:size])
+        whole = [records for end, records in steps if end <= size]
+        if not whole:
+            with pytest.raises(ImageDamaged):
+                FileStore(torn, SECRET)
+            continue
+        with opened(torn) as store:
+            assert store.load() == whole[-1]
+            store.commit({b"after": b"tear"})
+        with opened(torn) as store:
+            assert store.load() == {**whole[-1], b"after": b"tear"}
+
+
+def test_a_changed_bit_anywhere_is_found(tmp_path: Path) -> None:
+    written(image(tmp_path))
+    raw = image(tmp_path).read_bytes()
+    changed = tmp_path / "changed.card"
+    for at in range(len(raw)):
+        changed.write_bytes(raw[:at] + bytes((raw[at] ^ (1 << at % 8),)) + raw[at + 1 :])
+        with pytest.raises(ImageError):
+            FileStore(changed, SECRET)
+
+
+def test_a_commit_taken_out_or_moved_is_found(tmp_path: Path) -> None:
+    ends = [end for end, _ in written(image(tmp_path))]
+    raw = image(tmp_path).read_bytes()
+    first, second, third = raw[: ends[0]], raw[ends[0] : ends[1]], raw[ends[1] :]
+    for tampered in (first + third, first + third + second, first + second + second):
+        image(tmp_path).write_bytes(tampered)
+        with pytest.raises(ImageDamaged, match="was changed"):
+            FileStore(image(tmp_path), SECRET)
+
+
+def test_another_secret_and_a_short_one_do_not_open_it(tmp_path: Path) -> None:
+    written(image(tmp_path))
+    with pytest.raises(WrongSecret):
+        FileStore(image(tmp_path), bytes(32))
+    with pytest.raises(ValueError, match="at least 16"):
+        FileStore(image(tmp_path), bytes(15))
+
+
+def test_other_files_and_versions_are_refused_with_a_hint(tmp_path: Path) -> None:
+    image(tmp_path).write_bytes(b"PK\x03\x04" + bytes(100))
+    with pytest.raises(ImageDamaged, match="no card image") as caught:
+        FileStore(image(tmp_path), SECRET)
+    assert "cardos blank" in caught.value.hint
+    image(tmp_path).write_bytes(b"THEMO-CARD\x00\x63" + bytes(100))
+    with pytest.raises(ImageDamaged, match="version 99"):
+        FileStore(image(tmp_path), SECRET)
+
+
+def test_an_image_is_held_by_one_and_never_overwritten(tmp_path: Path) -> None:
+    written(image(tmp_path))
+    with opened(image(tmp_path)), pytest.raises(ImageInUse):
+        FileStore(image(tmp_path), SECRET)
+    with pytest.raises(FileExistsError):
+        FileStore.create(image(tmp_path), SECRET, A)
+
+
+def test_a_full_disk_changes_nothing_and_the_card_goes_on_when_there_is_room(tmp_path: Path) -> None:
+    steps = written(image(tmp_path))
+    size = image(tmp_path).stat().st_size
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with opened(image(tmp_path)) as store:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size + 20, hard))
+        try:
+            with pytest.raises(StoreFailed):
+                store.commit({b"big": bytes(1000)})
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert image(tmp_path).stat().st_size == size
+        assert store.load() == steps[-1][1]
+        store.commit({b"big": bytes(1000)})
+    with opened(image(tmp_path)) as store:
+        assert store.load() == {**steps[-1][1], b"big": bytes(1000)}
+
+
+def test_a_long_journal_is_written_anew_and_stays_locked(tmp_path: Path) -> None:
+    FileStore.create(image(tmp_path), SECRET, A).close()
+    with opened(image(tmp_path)) as store:
+        for number in range(140):
+            store.commit({b"a": bytes([number]) * 10_000})
+        assert image(tmp_path).stat().st_size < 1 << 20
+        with pytest.raises(ImageInUse):
+            FileStore(image(tmp_path), SECRET)
+        store.commit({b"last": b"one"})
+    with opened(image(tmp_path)) as store:
+        assert store.load() == {b"a": bytes([139]) * 10_000, b"b": b"22", b"last": b"one"}
+    assert [path.name for path in tmp_path.iterdir()] == ["a.card"]
+
+
+def test_an_interrupted_rewriting_leaves_the_old_file(tmp_path: Path) -> None:
+    steps = written(image(tmp_path))
+    (tmp_path / "a.card.new").write_bytes(os.urandom(50))
+    with opened(image(tmp_path)) as store:
+        assert store.load() == steps[-1][1]
+
+
+@pytest.mark.parametrize("kind", ["memory", "file"])
+def test_both_stores_keep_a_commit_whole(kind: str, tmp_path: Path) -> None:
+    records: Mapping[bytes, bytes] = A
+    store: Store = (
+        MemoryStore(records) if kind == "memory" else FileStore.create(image(tmp_path), SECRET, records, sync=False)
+    )
+    taken = store.load()
+    store.commit(B)
+    assert taken == A
+    assert store.load() == {b"b": b"22", b"c": b"333"}
+
+
+@pytest.mark.parametrize("missing", range(1, 7))
+def test_a_store_without_a_record_that_every_card_has_is_no_card(missing: int) -> None:
+    records = make_blank(bytes(10), (bytes(16), bytes(16), bytes(16)))
+    kept = {name: value for name, value in records.items() if name[0] != missing}
+    if len(kept) == len(records):
+        Persistent(MemoryStore(kept))
+        return
+    with pytest.raises(Malformed, match="no record of"):
+        Persistent(MemoryStore(kept))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(b"", b"1"), (b"\x63\0\0\0\0", b"1"), (b"\x02\0\0\0\x09", b"1"), (b"\x03", b"")]
+)
+def test_a_record_that_nobody_wrote_is_malformed(name: bytes, value: bytes) -> None:
+    with pytest.raises(Malformed, match="card record"):
+        decode_record(name, value)
