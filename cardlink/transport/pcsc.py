@@ -139,7 +139,7 @@ class PcscConnection:
             result, card, protocol = scard.SCardConnect(
                 context.handle, name, share.value, scard.SCARD_PROTOCOL_T0 | scard.SCARD_PROTOCOL_T1
             )
-        _check(f"reader {name}", result)
+        self._expect(result)
         self._card = card
         self._pci = scard.SCARD_PCI_T1 if protocol == scard.SCARD_PROTOCOL_T1 else scard.SCARD_PCI_T0
         self._transmit = scard.SCardTransmit
@@ -154,14 +154,17 @@ class PcscConnection:
         result, answer = self._transmit(card, self._pci, list(apdu))
         watchdog.deadline = math.inf
         if result != _SUCCESS:
-            self._lost(result)
+            self._expect(result)
         if len(answer) < 2:
             # a driver whose card left in the middle may report success and nothing else
             self._context.lost_at = time.monotonic()
             raise LinkLost(f"reader {self.name}: {len(answer)} bytes for an answer")
         return bytes(answer)
 
-    def _lost(self, result: int) -> None:
+    def _expect(self, result: int) -> None:
+        """Raise LinkLost unless the call succeeded, and say so when it was the watchdog that ended it."""
+        if result == _SUCCESS:
+            return
         self._context.lost_at = time.monotonic()
         if self._watchdog.has_bitten:
             raise LinkLost(f"reader {self.name}: no answer within {self.answer_wait_s:g} s")
@@ -176,7 +179,7 @@ class PcscConnection:
         """The card's answer to reset."""
         with self._watchdog.limit(self.answer_wait_s):
             result, _, _, _, atr = scard.SCardStatus(self._handle())
-        _check(f"reader {self.name}", result)
+        self._expect(result)
         return bytes(atr)
 
     def reset(self) -> None:
@@ -188,7 +191,7 @@ class PcscConnection:
                 scard.SCARD_PROTOCOL_T0 | scard.SCARD_PROTOCOL_T1,
                 scard.SCARD_RESET_CARD,
             )
-        _check(f"reader {self.name}", result)
+        self._expect(result)
         self._pci = scard.SCARD_PCI_T1 if protocol == scard.SCARD_PROTOCOL_T1 else scard.SCARD_PCI_T0
 
     @contextmanager
@@ -196,8 +199,7 @@ class PcscConnection:
         """Keep every other program from the card. Waits at most `answer_wait_s` for one that does the same."""
         with self._watchdog.limit(self.answer_wait_s):
             result = scard.SCardBeginTransaction(self._handle())
-        if result != _SUCCESS:
-            self._lost(result)
+        self._expect(result)
         try:
             yield
         finally:
