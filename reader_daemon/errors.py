@@ -37,16 +37,8 @@ class LogBroken(DoorError):
     """The door's log was edited, shortened or forked. The facts name the record."""
 
 
-class Rollback(DoorError):
-    """Something older than what this door already had was offered; the newer is kept."""
-
-
 class FeedError(DoorError):
     """The centre cannot be reached, or does not speak as agreed. The door goes on with what it has."""
-
-
-class FeedGap(DoorError):
-    """An event is missing before this one: fetch the range or the snapshot."""
 
 
 class ZoneMissing(DoorError):

@@ -124,12 +124,6 @@ ERRORS: dict[str, tuple[str, str, str, str]] = {
         "the log is not whole at record {boot}/{seq}: {why}",
         "keep the data directory as it is and tell the security officer",
     ),
-    "state-rolled-back": (
-        "trạng thái lưu cũ hơn nhật ký: {what}",
-        "đĩa có thể đã bị khôi phục từ bản cũ; cửa đóng cho đến khi nhận lại trạng thái từ trung tâm",
-        "the stored state is older than the log: {what}",
-        "the disk may have been restored from an old copy; the door stays shut until the centre renews its state",
-    ),
     "zone-missing": (
         "máy không có dữ liệu múi giờ {zone}",
         "cài gói tzdata của hệ điều hành",
