@@ -14,7 +14,7 @@ import typer
 from sqlalchemy.exc import DBAPIError
 from typer.exceptions import Abort, TyperException
 
-from issuer.cli import accounts, agencies, audit, db, doors, feed, people
+from issuer.cli import accounts, agencies, audit, cards, db, doors, feed, keys, people, stock
 from issuer.cli.common import Desk, translate
 from issuer.errors import ConfigError, IssuerError
 from issuer.messages.catalogue import Language, hint, text
@@ -23,7 +23,7 @@ LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
 NO_TABLE = ("no such table", "does not exist", "no such column")
 
 app = typer.Typer(name="issuer", help="cli.issuer", no_args_is_help=True, add_completion=False)
-for part in (db, accounts, agencies, people, doors, feed, audit):
+for part in (db, accounts, agencies, people, keys, stock, cards, doors, feed, audit):
     part.attach(app)
 
 

@@ -42,6 +42,10 @@ class Plan:
         """The place of a step, from 1."""
         return next(n for n, step in enumerate(self.steps, start=1) if step.name == name)
 
+    def act(self, name: str) -> Act:
+        """What a step does."""
+        return next(step.act for step in self.steps if step.name == name)
+
 
 def plan_for(profile: CardProfile) -> Plan:
     """The plan for a card product: keys before what they sign, the credential after all it stands beside."""

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from issuer import policy
 from issuer.cards.states import IN_THE_MAKING, CardState
 from issuer.cards.tables import Card, CardRequest
+from issuer.database import within_agency
 from issuer.errors import NotFound
 from issuer.policy import Action, Actor
 from issuer.registry.tables import Person
@@ -80,6 +81,28 @@ def card(session: Session, actor: Actor, card_id: uuid.UUID) -> tuple[Card, Pers
         raise NotFound("cards.unknown", card=str(card_id))
     policy.require(actor, Action.CARD_VIEW, found.agency_code)
     return found, session.get_one(Person, found.person_id)
+
+
+def named(session: Session, actor: Actor, name: str) -> Card:
+    """The card of this UUID (the one on the chip), or of this row key. Raises NotFound, Forbidden."""
+    try:
+        key = uuid.UUID(name)
+    except ValueError as error:
+        raise NotFound("cards.unknown", card=name) from error
+    found = session.scalars(select(Card).where(or_(Card.uuid == key, Card.id == key))).one_or_none()
+    if found is None:
+        raise NotFound("cards.unknown", card=name)
+    policy.require(actor, Action.CARD_VIEW, found.agency_code)
+    return found
+
+
+def request_ids(session: Session, actor: Actor, state: str, agency: str | None) -> Sequence[uuid.UUID]:
+    """All requests in a state that the actor may see, oldest first; of an agency and what is below it."""
+    query = select(CardRequest.id).where(CardRequest.state == state)
+    query = query.where(policy.scope_filter(actor, Action.CARD_VIEW, CardRequest.agency_code))
+    if agency is not None:
+        query = query.where(within_agency(CardRequest.agency_code, agency))
+    return session.scalars(query.order_by(CardRequest.id)).all()
 
 
 def cards_of(session: Session, person_id: uuid.UUID) -> Sequence[Card]:

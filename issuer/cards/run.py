@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from cardlink.errors import LinkLost
 from cardlink.transport.connection import Connection
 from issuer.cards.personalise import Job, Outcome, Send, next_command
+from issuer.cards.plan import Act
 from issuer.station.carry import Tally, carry
 
 
@@ -14,6 +15,7 @@ class Progress:
     """Where a run stands: the step, its number, how many there are, and what passed so far."""
 
     step: str
+    act: Act
     number: int
     steps: int
     tally: Tally
@@ -39,7 +41,7 @@ def run(connection: Connection, job: Job, on_progress: Callable[[Progress], None
         return None
 
     def tell(tally: Tally) -> None:
-        on_progress(Progress(job.step, job.plan.number(job.step), len(job.plan.steps), tally))
+        on_progress(Progress(job.step, job.plan.act(job.step), job.plan.number(job.step), len(job.plan.steps), tally))
 
     try:
         tally = carry(connection, ask, tell)

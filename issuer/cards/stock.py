@@ -129,8 +129,9 @@ def counts(session: Session) -> dict[StockState, int]:
     return {state: found.get(state, 0) for state in StockState}
 
 
-def items(session: Session, state: StockState | None = None, limit: int = 200) -> Sequence[StockItem]:
+def items(session: Session, actor: Actor, state: StockState | None = None, limit: int = 200) -> Sequence[StockItem]:
     """List blanks by serial."""
+    require_anywhere(actor, Action.STOCK_MANAGE)
     query = select(StockItem).order_by(StockItem.serial).limit(limit)
     if state is not None:
         query = query.where(StockItem.state == state)

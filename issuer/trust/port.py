@@ -68,6 +68,13 @@ class Signing(Protocol):
         """Draw random bytes."""
 
 
+class Ceremony(Signing, Protocol):
+    """What takes the security officer beside it."""
+
+    def load_transport(self, label: str, enc: bytes, mac: bytes, dek: bytes) -> KeyInfo:
+        """Load the transport keys of a delivery of blanks."""
+
+
 class Channels(Protocol):
     """The part of the port that holds the host side of SCP03."""
 

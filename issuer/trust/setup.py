@@ -17,7 +17,7 @@ from issuer.audit import log as audit
 from issuer.errors import Refused
 from issuer.policy import Action, Actor, require_anywhere
 from issuer.trust import ca, signers, status, trust_list
-from issuer.trust.port import KeyExists, KeyInfo, Signing
+from issuer.trust.port import Ceremony, KeyExists, KeyInfo, Signing
 from issuer.trust.tables import AuthorityRow, RootKeyRow, SignerRow
 
 EC, AES = "ec-p256", "aes-256"
@@ -83,6 +83,21 @@ def init(
     if not status.lists(session):
         status.create_list(session, list_bits, now)
     return trust_list.publish(session, hsm, now)
+
+
+def count_keys(roots: int, agencies: int) -> int:
+    """How many keys a new installation gets: for a progress display."""
+    of_agency = len(signers.AGENCY_USES) + 2  # and its issuing authority and content signer
+    return roots + 2 + len(signers.INSTALLATION_USES) + agencies * of_agency
+
+
+def load_transport(
+    session: Session, hsm: Ceremony, actor: Actor, label: str, keys: tuple[bytes, bytes, bytes], now: datetime
+) -> None:
+    """Put the transport keys of a delivery of blanks into the HSM."""
+    require_anywhere(actor, Action.KEYS_MANAGE)
+    hsm.load_transport(label, *keys)
+    audit.append(session, actor, "key.transport_loaded", label, {}, now)
 
 
 def add_agency(session: Session, hsm: Signing, actor: Actor, agency: AgencyName, now: datetime, on_key: OnKey) -> int:

@@ -1,0 +1,323 @@
+"""`issuer cards`: from the request to the card in hand, Khóa thẻ, and the end of a card."""
+
+import sys
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+from sqlalchemy.orm import Session
+
+from cardlink.errors import LinkLost
+from cardlink.transport.connection import Connection
+from cardlink.transport.pcsc import Reader, find_reader
+from issuer import database, outbox
+from issuer.cards import blocking, lifecycle, personalise, queries
+from issuer.cards.blocking import AwaitsSecondPerson, BlockReason
+from issuer.cards.personalise import Spoiled
+from issuer.cards.queries import Filter
+from issuer.cards.run import Progress, Report, run
+from issuer.cards.states import CardState, Form, Kind
+from issuer.cards.tables import Card, CardRequest
+from issuer.cli.common import Desk, desk_of, print_table
+from issuer.errors import NotFound, Refused
+from issuer.registry import freshness, people
+from issuer.registry.tables import Person
+from issuer.trust import sim
+from issuer.trust.port import Hsm
+
+app = typer.Typer(help="cli.group.cards", no_args_is_help=True)
+
+CardName = Annotated[str, typer.Argument(help="cli.cards.card")]
+RequestId = Annotated[uuid.UUID, typer.Argument(help="cli.cards.request_id")]
+Why = Annotated[str, typer.Option("--reason", help="cli.cards.reason")]
+AgencyCode = Annotated[str | None, typer.Option(help="cli.cards.agency")]
+
+
+def attach(parent: typer.Typer) -> None:
+    """Hang these commands below `issuer`."""
+    parent.add_typer(app, name="cards")
+
+
+@app.command(help="cli.cards.request")
+def request(
+    context: typer.Context,
+    number: Annotated[str | None, typer.Argument(help="cli.cards.number")] = None,
+    agency: AgencyCode = None,
+    form: Annotated[Form, typer.Option(help="cli.cards.form")] = Form.CHIP,
+    kind: Annotated[Kind, typer.Option(help="cli.cards.kind")] = Kind.NEW,
+    reason: Why = "",
+) -> None:
+    """Ask for a card: for one person, or for everybody of an agency who may get one and has none."""
+    desk = desk_of(context)
+    if (number is None) == (agency is None):
+        raise Refused("cards.one_or_agency")
+    if number is not None:
+        with database.transaction(desk.factory) as session:
+            person = people.by_number(session, desk.actor, number)
+            made = lifecycle.request_card(session, desk.actor, person.id, form, desk.now(), kind=kind, reason=reason)
+        print(made.id)
+        return
+    with database.reading(desk.factory) as session:
+        everybody = people.keys(session, desk.actor, agency)
+        held = queries.current_cards(session, everybody)
+        fit = [person.id for person, found in freshness.findings_of(session, everybody, desk.now()) if not found]
+
+    def ask(session: Session, person_id: uuid.UUID) -> uuid.UUID:
+        return lifecycle.request_card(session, desk.actor, person_id, form, desk.now(), kind=kind, reason=reason).id
+
+    _each(desk, "cli.cards.requesting", [one for one in fit if one not in held], ask)
+
+
+@app.command(help="cli.cards.approve")
+def approve(
+    context: typer.Context,
+    request_id: Annotated[uuid.UUID | None, typer.Argument(help="cli.cards.request_id")] = None,
+    agency: AgencyCode = None,
+    reason: Why = "",
+) -> None:
+    """Approve one request, or all that wait in an agency."""
+    desk = desk_of(context)
+    if (request_id is None) == (agency is None):
+        raise Refused("cards.one_or_agency")
+
+    def decide(session: Session, one: uuid.UUID) -> uuid.UUID:
+        return lifecycle.approve(session, desk.actor, one, desk.now(), reason).id
+
+    waiting = [request_id] if request_id is not None else _waiting(desk, CardState.REQUESTED, agency)
+    _each(desk, "cli.cards.approving", waiting, decide)
+
+
+@app.command(help="cli.cards.reject")
+def reject(context: typer.Context, request_id: RequestId, reason: Why) -> None:
+    """Turn a request down."""
+    desk = desk_of(context)
+    with database.transaction(desk.factory) as session:
+        lifecycle.reject(session, desk.actor, request_id, reason, desk.now())
+    desk.say("cli.cards.rejected", request=request_id)
+
+
+@app.command(help="cli.cards.cancel")
+def cancel(context: typer.Context, request_id: RequestId, reason: Why = "") -> None:
+    """Take a request back."""
+    desk = desk_of(context)
+    with database.transaction(desk.factory) as session:
+        lifecycle.cancel(session, desk.actor, request_id, reason, desk.now())
+    desk.say("cli.cards.cancelled", request=request_id)
+
+
+@app.command(help="cli.cards.allocate")
+def allocate(
+    context: typer.Context,
+    request_id: Annotated[uuid.UUID | None, typer.Argument(help="cli.cards.request_id")] = None,
+    agency: AgencyCode = None,
+    serial: Annotated[str | None, typer.Option(help="cli.cards.serial")] = None,
+) -> None:
+    """Make a card of an approved request, or of all in an agency: UUID, status, QR, and a blank for a chip."""
+    desk = desk_of(context)
+    if (request_id is None) == (agency is None):
+        raise Refused("cards.one_or_agency")
+    hsm = sim.connect(desk.config)
+
+    def make(session: Session, one: uuid.UUID) -> uuid.UUID:
+        blank = None if serial is None else serial.upper()
+        return lifecycle.allocate(session, hsm, desk.actor, one, blank, desk.config.verify_url, desk.now()).uuid
+
+    waiting = [request_id] if request_id is not None else _waiting(desk, CardState.APPROVED, agency)
+    _each(desk, "cli.cards.allocating", waiting, make)
+    outbox.poke(desk.config)
+
+
+@app.command(help="cli.cards.encode")
+def encode(
+    context: typer.Context, card: CardName, reader: Annotated[str, typer.Option(help="cli.cards.reader")]
+) -> None:
+    """Encode the blank in a reader; a torn one goes on where it stopped."""
+    desk = desk_of(context)
+    with database.reading(desk.factory) as session:
+        found = queries.named(session, desk.actor, card)
+    try:
+        with Reader(find_reader(reader)) as opened, opened.connect() as connection, connection.transaction():
+            report = _encode(desk, sim.connect(desk.config), found, connection)
+    except LinkLost as lost:
+        raise Refused("cards.torn", card=str(found.uuid), why=lost.why) from lost
+    outbox.poke(desk.config)
+    if isinstance(report.outcome, Spoiled):
+        raise Refused("cards.spoiled", card=str(found.uuid), why=report.outcome.reason)
+    tally = report.tally
+    desk.say(
+        "cli.cards.encoded",
+        card=found.uuid,
+        exchanges=tally.exchanges,
+        sent=tally.bytes_sent,
+        received=tally.bytes_received,
+    )
+
+
+@app.command(help="cli.cards.pin")
+def pin(context: typer.Context, card: CardName) -> None:
+    """Print the PIN of an encoded card, once, for its letter."""
+    desk = desk_of(context)
+    with database.transaction(desk.factory) as session:
+        found = queries.named(session, desk.actor, card)
+        print(personalise.reveal_pin(session, sim.connect(desk.config), desk.actor, found.id, desk.now()))
+
+
+@app.command(help="cli.cards.activate")
+def activate(context: typer.Context, card: CardName) -> None:
+    """Note that a card was printed, checked and handed over; from now on it counts."""
+    desk = desk_of(context)
+    with database.transaction(desk.factory) as session:
+        found = queries.named(session, desk.actor, card)
+        lifecycle.activate(session, sim.connect(desk.config), desk.actor, found.id, desk.now())
+    outbox.poke(desk.config)
+    desk.say("cli.cards.activated", card=found.uuid)
+
+
+@app.command(help="cli.cards.block")
+def block(
+    context: typer.Context,
+    card: CardName,
+    reason: Annotated[BlockReason, typer.Option(help="cli.cards.block_reason")],
+    note: Annotated[str, typer.Option(help="cli.cards.note")] = "",
+) -> None:
+    """Khóa thẻ: stop a card at every door, at once."""
+    desk = desk_of(context)
+    with database.transaction(desk.factory) as session:
+        found = queries.named(session, desk.actor, card)
+        hsm = sim.connect(desk.config)
+        changed = blocking.block(session, hsm, desk.actor, found.id, reason, desk.now(), note)
+    outbox.poke(desk.config)
+    desk.say("cli.cards.blocked", card=found.uuid, seq=changed.position.seq)
+
+
+@app.command(help="cli.cards.unblock")
+def unblock(context: typer.Context, card: CardName) -> None:
+    """Take a block back: alone within ten minutes of one's own, later with a second person."""
+    desk = desk_of(context)
+    with database.transaction(desk.factory) as session:
+        found = queries.named(session, desk.actor, card)
+        answer = blocking.unblock(session, sim.connect(desk.config), desk.actor, found.id, desk.now())
+    if isinstance(answer, AwaitsSecondPerson):
+        desk.say("cli.cards.awaits_second", card=found.uuid)
+        return
+    outbox.poke(desk.config)
+    desk.say("cli.cards.unblocked", card=found.uuid, seq=answer.position.seq)
+
+
+@app.command(help="cli.cards.revoke")
+def revoke(context: typer.Context, card: CardName, reason: Why) -> None:
+    """End a card for good."""
+    desk = desk_of(context)
+    with database.transaction(desk.factory) as session:
+        found = queries.named(session, desk.actor, card)
+        changed = blocking.revoke(session, sim.connect(desk.config), desk.actor, found.id, reason, desk.now())
+    outbox.poke(desk.config)
+    desk.say("cli.cards.revoked", card=found.uuid, seq=changed.position.seq)
+
+
+@app.command("list", help="cli.cards.list")
+def list_cards(
+    context: typer.Context,
+    state: Annotated[CardState | None, typer.Option(help="cli.cards.state")] = None,
+    agency: AgencyCode = None,
+    requests: Annotated[bool, typer.Option("--requests", help="cli.cards.requests")] = False,
+) -> None:
+    """Show cards, or requests, newest first."""
+    desk = desk_of(context)
+    wanted = Filter(state=state, agency=agency)
+    rows: list[tuple[Card | CardRequest, Person, uuid.UUID, object]] = []
+    with database.reading(desk.factory) as session:
+        if requests:
+            kind, last, states = "request", "requested_at", "page.request.state"
+            asked = queries.requests(session, desk.actor, wanted).rows
+            rows += [(one, who, one.id, one.requested_at) for one, who in asked]
+        else:
+            kind, last, states = "card", "expires_on", "card.state"
+            made = queries.cards(session, desk.actor, wanted).rows
+            rows += [(one, who, one.uuid, one.expires_on) for one, who in made]
+    names = (kind, "person", "agency", "form", "state", last)
+    print_table(
+        [desk.text(f"cli.cards.column.{name}") for name in names],
+        [
+            (
+                key,
+                who.full_name,
+                one.agency_code,
+                desk.text(f"page.card.form.{one.form}"),
+                desk.text(f"{states}.{one.state}"),
+                day,
+            )
+            for one, who, key, day in rows
+        ],
+    )
+
+
+@app.command(help="cli.cards.show")
+def show(context: typer.Context, card: CardName) -> None:
+    """Show one card."""
+    desk = desk_of(context)
+    with database.reading(desk.factory) as session:
+        found, person = queries.card(session, desk.actor, queries.named(session, desk.actor, card).id)
+        rows = [
+            ("card", found.uuid),
+            ("person", person.full_name),
+            ("identifier", found.identifier),
+            ("form", desk.text(f"page.card.form.{found.form}")),
+            ("state", desk.text(f"card.state.{found.state}")),
+            ("state_reason", found.state_reason),
+            ("serial", found.stock_serial),
+            ("status", f"{found.status_list} / {found.status_idx}"),
+            ("issued_on", found.issued_on),
+            ("expires_on", found.expires_on),
+            ("key_hash", found.key_hash.hex() if found.key_hash else None),
+        ]
+    print_table(["", ""], [(desk.text(f"cli.cards.column.{name}"), value) for name, value in rows])
+
+
+def _encode(desk: Desk, hsm: Hsm, card: Card, connection: Connection) -> Report:
+    """Run a job with a bar on the terminal: the step's name, its number, exchanges and bytes."""
+    job = personalise.start(desk.factory, hsm, desk.actor, card.id, desk.now)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Bar(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task(desk.text("cli.cards.encoding"), total=len(job.plan.steps))
+
+        def tell(progress: Progress) -> None:
+            said = desk.text(
+                "cli.cards.encoding_step",
+                step=desk.text(f"card.step.{progress.act}"),
+                exchanges=progress.tally.exchanges,
+                bytes=progress.tally.bytes_sent + progress.tally.bytes_received,
+            )
+            bar.update(task, description=said, completed=progress.number)
+
+        return run(connection, job, tell)
+
+
+def _waiting(desk: Desk, state: CardState, agency: str | None) -> Sequence[uuid.UUID]:
+    with database.reading(desk.factory) as session:
+        found = queries.request_ids(session, desk.actor, state, agency)
+    if not found:
+        raise NotFound("cards.none_waiting", agency=agency or "*")
+    return found
+
+
+def _each(desk: Desk, code: str, keys: Sequence[uuid.UUID], act: Callable[[Session, uuid.UUID], uuid.UUID]) -> None:
+    """Do one transaction for each; what is refused is said and the others go on, unless there is only one."""
+    refused = 0
+    with desk.progress(code) as progress:
+        for done, key in enumerate(keys, start=1):
+            try:
+                with database.transaction(desk.factory) as session:
+                    print(act(session, key))
+            except Refused as error:
+                if len(keys) == 1:
+                    raise
+                refused += 1
+                print(f"{key}: {desk.text(error.code, **error.facts)}", file=sys.stderr)
+            progress(done, len(keys))
+    if refused:
+        raise Refused("cards.some_refused", count=refused, of=len(keys))

@@ -1,0 +1,166 @@
+"""`issuer keys`: make the keys of an installation, show them, publish the trust list, export the roots."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hsm_sim.client import Role
+from issuer import database, outbox
+from issuer.cli.common import Desk, desk_of, print_table
+from issuer.config import read_secret
+from issuer.errors import Refused
+from issuer.policy import Action, require_anywhere
+from issuer.registry import agencies
+from issuer.trust import ca, setup, sim, trust_list
+from issuer.trust.setup import AgencyName, Roots
+from issuer.trust.sim import Ceremony
+
+KEY_HEX_CHARS = (32, 48, 64)
+
+app = typer.Typer(help="cli.group.keys", no_args_is_help=True)
+
+OfficerFd = Annotated[int | None, typer.Option("--officer-pin-fd", help="cli.keys.officer_pin_fd")]
+OfficerFile = Annotated[Path | None, typer.Option("--officer-pin-file", help="cli.keys.officer_pin_file")]
+Out = Annotated[Path | None, typer.Option(help="cli.keys.out")]
+
+
+def attach(parent: typer.Typer) -> None:
+    """Hang these commands below `issuer`."""
+    parent.add_typer(app, name="keys")
+
+
+@app.command(help="cli.keys.init")
+def init(
+    context: typer.Context,
+    agency: Annotated[list[str], typer.Option(help="cli.keys.agency")],
+    roots: Annotated[int, typer.Option(min=1, max=16, help="cli.keys.roots")] = 1,
+    threshold: Annotated[int, typer.Option(min=1, max=16, help="cli.keys.threshold")] = 1,
+    officer_pin_fd: OfficerFd = None,
+    officer_pin_file: OfficerFile = None,
+) -> None:
+    """Make what is missing of all keys and publish a trust list."""
+    desk = desk_of(context)
+    ceremony = _ceremony(desk, officer_pin_fd, officer_pin_file)
+    made: list[str] = []
+    expected = setup.count_keys(roots, len(agency))
+    with desk.progress("cli.keys.making") as progress, database.transaction(desk.factory) as session:
+
+        def on_key(label: str) -> None:
+            made.append(label)
+            progress(len(made), expected)
+
+        number = setup.init(
+            session,
+            ceremony,
+            desk.actor,
+            AgencyName(desk.config.installation, agencies.get(session, desk.config.installation).name),
+            [AgencyName(code, agencies.get(session, code).name) for code in agency],
+            Roots(roots, threshold),
+            desk.config.status_list_bits,
+            desk.now(),
+            on_key,
+        )
+    outbox.poke(desk.config)
+    for label in made:
+        print(label)
+    desk.say("cli.keys.trust_list", number=number)
+    if roots == 1:
+        desk.say("cli.keys.one_root")
+
+
+@app.command("list", help="cli.keys.list")
+def list_keys(context: typer.Context) -> None:
+    """Show every key of the HSM; no value leaves it."""
+    desk = desk_of(context)
+    require_anywhere(desk.actor, Action.KEYS_MANAGE)
+    keys = sim.connect(desk.config).keys()
+    print_table(
+        [desk.text(f"cli.keys.column.{name}") for name in ("label", "kind", "use", "scope", "state")],
+        [(one.label, one.kind, one.use, " ".join(one.scope), one.state) for one in keys],
+    )
+
+
+@app.command("trust-list", help="cli.keys.trust_list_help")
+def show_trust_list(
+    context: typer.Context,
+    publish: Annotated[bool, typer.Option("--publish", help="cli.keys.publish")] = False,
+    out: Out = None,
+    officer_pin_fd: OfficerFd = None,
+    officer_pin_file: OfficerFile = None,
+) -> None:
+    """Say which trust list is in force; sign the next one with --publish."""
+    desk = desk_of(context)
+    require_anywhere(desk.actor, Action.KEYS_MANAGE)
+    if publish:
+        ceremony = _ceremony(desk, officer_pin_fd, officer_pin_file)
+        with database.transaction(desk.factory) as session:
+            trust_list.publish(session, ceremony, desk.now())
+        outbox.poke(desk.config)
+    with database.reading(desk.factory) as session:
+        number, body = trust_list.current_number(session), trust_list.current(session)
+        is_due = trust_list.is_due(session, desk.now())
+    if out is not None:
+        out.write_bytes(body)
+    desk.say("cli.keys.trust_list", number=number)
+    if is_due:
+        desk.say("cli.keys.due")
+
+
+@app.command("export-root", help="cli.keys.export_root")
+def export_root(context: typer.Context, out: Out = None) -> None:
+    """Print the root certificate (PEM), for the trust stores of others."""
+    desk = desk_of(context)
+    with database.reading(desk.factory) as session:
+        pem = ca.root_pem(session, desk.now())
+    if out is None:
+        print(pem.decode("ascii"), end="")
+    else:
+        out.write_bytes(pem)
+
+
+@app.command("export-chain", help="cli.keys.export_chain")
+def export_chain(
+    context: typer.Context, agency: Annotated[str, typer.Argument(help="cli.keys.agency")], out: Out = None
+) -> None:
+    """Print the issuing authority of an agency and the root (PEM)."""
+    desk = desk_of(context)
+    with database.reading(desk.factory) as session:
+        pem = ca.chain_pem(session, agency, desk.now())
+    if out is None:
+        print(pem.decode("ascii"), end="")
+    else:
+        out.write_bytes(pem)
+
+
+@app.command("load-transport", help="cli.keys.load_transport")
+def load_transport(
+    context: typer.Context,
+    label: Annotated[str, typer.Argument(help="cli.keys.label")],
+    keys_fd: Annotated[int | None, typer.Option("--keys-fd", help="cli.keys.keys_fd")] = None,
+    keys_file: Annotated[Path | None, typer.Option("--keys-file", help="cli.keys.keys_file")] = None,
+    officer_pin_fd: OfficerFd = None,
+    officer_pin_file: OfficerFile = None,
+) -> None:
+    """Load the three transport keys of a delivery of blanks: one line of hex, ENC MAC DEK."""
+    desk = desk_of(context)
+    require_anywhere(desk.actor, Action.KEYS_MANAGE)
+    words = read_secret(keys_fd, keys_file).text.split()
+    if len(words) != 3 or len({len(word) for word in words}) != 1 or len(words[0]) not in KEY_HEX_CHARS:
+        raise Refused("keys.bad_transport")
+    try:
+        enc, mac, dek = (bytes.fromhex(word) for word in words)
+    except ValueError as error:
+        raise Refused("keys.bad_transport") from error
+    with database.transaction(desk.factory) as session:
+        setup.load_transport(
+            session, _ceremony(desk, officer_pin_fd, officer_pin_file), desk.actor, label, (enc, mac, dek), desk.now()
+        )
+    desk.say("cli.keys.transport_loaded", label=label)
+
+
+def _ceremony(desk: Desk, pin_fd: int | None, pin_file: Path | None) -> Ceremony:
+    """The HSM with the security officer, whose PIN comes from a descriptor or a file."""
+    officer = sim.open_client(desk.config, Role.SO, read_secret(pin_fd, pin_file))
+    user_pin = read_secret(desk.config.hsm_pin_fd, desk.config.hsm_pin_file)
+    return Ceremony(sim.open_client(desk.config, Role.USER, user_pin), officer)
