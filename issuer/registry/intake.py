@@ -80,7 +80,7 @@ def known(session: Session) -> Known:
     return Known(
         agencies=frozenset(session.scalars(select(Agency.code))),
         places=frozenset(session.scalars(select(Place.code))),
-        positions=dict(session.execute(select(Position.code, Position.name)).tuples().all()),
+        positions=dict(session.execute(select(Position.code, Position.name)).all()),
     )
 
 

@@ -211,7 +211,7 @@ def counts(session: Session, actor: Actor, agency: str | None = None) -> dict[Re
     query = select(Person.state, func.count()).where(policy.scope_filter(actor, Action.PERSON_VIEW, Person.agency_code))
     if agency is not None:
         query = query.where(within_agency(Person.agency_code, agency))
-    found = dict(session.execute(query.group_by(Person.state)).tuples().all())
+    found = dict(session.execute(query.group_by(Person.state)).all())
     return {state: found.get(state, 0) for state in RecordState}
 
 

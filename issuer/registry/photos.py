@@ -62,8 +62,10 @@ def read_portrait(raw: bytes) -> Portrait:
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise Refused("photos.not_jpeg", why=str(error)[:100]) from error
     image.thumbnail(STORED_BOX, Image.Resampling.LANCZOS)
+    clean = Image.new("RGB", image.size)  # Pillow carries comments and profiles from image to image: pixels only
+    clean.paste(image)
     made = io.BytesIO()
-    image.save(made, "JPEG", quality=QUALITY, optimize=True)
+    clean.save(made, "JPEG", quality=QUALITY, optimize=True)
     return Portrait(made.getvalue(), image.width, image.height, hashlib.sha256(raw).digest())
 
 

@@ -5,11 +5,15 @@ tell a number robbed of its zeros from one that was always short.
 """
 
 import csv
+import struct
+import warnings
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
+from typing import BinaryIO
 from xml.etree.ElementTree import ParseError
 
 import openpyxl
@@ -28,6 +32,12 @@ MAX_ROWS = 300_000
 MAX_COLUMNS = 100
 MAX_CELL_CHARS = 2000
 DELIMITERS = (",", ";", "\t")
+
+DAMAGE = (
+    InvalidFileException, DefusedXmlException, ParseError, zipfile.BadZipFile, zlib.error, struct.error, EOFError,
+    LookupError, ValueError, TypeError, AttributeError, ArithmeticError, NotImplementedError, RuntimeError, OSError,
+)  # fmt: skip
+"""What openpyxl and zipfile raise over damaged files, found by damaging them."""
 
 Cell = str | int | float | bool | date | None
 """What a cell holds. A date with a time of day is a `datetime`, which is a `date` too."""
@@ -58,36 +68,31 @@ def read_lines(path: Path) -> list[Line]:
 
 
 def _read_workbook(path: Path) -> list[Line]:
-    _check_zip(path)
     try:
-        book = openpyxl.load_workbook(path, read_only=True, data_only=True, keep_links=False)
-        try:
+        # The handle is ours: openpyxl leaves its own open where a file is damaged.
+        with path.open("rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # styles and validations that openpyxl leaves out
+            _check_zip(file, path.name)
+            book = openpyxl.load_workbook(file, read_only=True, data_only=True, keep_links=False)
             sheet = book.worksheets[0]
             sheet.reset_dimensions()  # what the file says of its size may be wrong
             return _collect(sheet.iter_rows(values_only=True), path.name)
-        finally:
-            book.close()
-    except (
-        InvalidFileException, DefusedXmlException, ParseError, zipfile.BadZipFile, KeyError, ValueError, TypeError,
-        IndexError, AttributeError, OverflowError, OSError,
-    ) as error:  # fmt: skip  # what openpyxl is known to raise over damaged files
+    except DAMAGE as error:
         raise Refused("sheet.damaged", file=path.name, why=str(error)[:100]) from error
 
 
-def _check_zip(path: Path) -> None:
+def _check_zip(file: BinaryIO, name: str) -> None:
     """Judge the archive by its directory; reading later never gives more than the directory says."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
-        raise Refused("sheet.damaged", file=path.name, why=str(error)[:100]) from error
+    with zipfile.ZipFile(file) as archive:
+        entries = archive.infolist()
+    file.seek(0)
     unpacked = sum(entry.file_size for entry in entries)
     tight = any(
         entry.file_size > SMALL_ENTRY_BYTES and entry.file_size > MAX_PACK_RATIO * max(entry.compress_size, 1)
         for entry in entries
     )
     if len(entries) > MAX_ZIP_ENTRIES or unpacked > MAX_UNPACKED_BYTES or tight:
-        raise Refused("sheet.bomb", file=path.name)
+        raise Refused("sheet.bomb", file=name)
 
 
 def _read_csv(path: Path) -> list[Line]:
