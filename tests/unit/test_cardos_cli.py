@@ -1,0 +1,137 @@
+"""`cardos` on the command line: blank, inspect, clone; errors say why and what to do."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from cardlink.piv import commands as piv
+from cardlink.piv.tables import KEYS
+from cardlink.piv.yubico import Origin
+from cardos.__main__ import main
+from cardos.card import Card
+from cardos.image import FileStore
+from cardos.picture import picture
+from cardos.piv.auth import default_pin_policy
+from cardos.piv.keys import generate, save_private
+from cardos.records import Kind, SlotKey, StoredObject
+from cardos.state import Persistent
+
+SERIAL = "0001000200C0FFEE0001"
+
+
+def make(tmp_path: Path, *more: str) -> Path:
+    image, keys = tmp_path / "a.card", tmp_path / "transport"
+    keys.write_text("\n".join(f"{one:02X}" * 32 for one in (1, 2, 3)), encoding="ascii")
+    command = ["blank", "--image", str(image), "--serial", SERIAL, "--transport-keys-file", str(keys), *more]
+    assert main(command) == 0
+    return image
+
+
+def opened(image: Path) -> FileStore:
+    return FileStore(image, bytes.fromhex(image.with_name(image.name + ".key").read_text(encoding="ascii")))
+
+
+def test_a_blank_card_is_made_sealed_and_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image = make(tmp_path)
+    assert capsys.readouterr().out == f"{image}: blank card, serial {SERIAL}\n"
+    assert (tmp_path / "a.card.key").stat().st_mode & 0o777 == 0o600
+    assert main(["inspect", "--image", str(image)]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"chip      serial 00C0FFEE, diversification data {SERIAL}",
+        "life      card INITIALIZED, PIV SELECTABLE",
+        "key set   version 30, AES-256",
+        "PIN       5 of 5 tries, factory value",
+        "PUK       5 of 5 tries, factory value",
+        "9B        AES-192, factory value",
+    ]
+
+
+def test_a_secret_of_its_own_opens_it_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("5E" * 32 + "\n", encoding="ascii")
+    image = make(tmp_path, "--secret-file", str(secret))
+    assert not (tmp_path / "a.card.key").exists()
+    assert main(["inspect", "--image", str(image), "--secret-file", str(secret)]) == 0
+    secret.write_text("5F" * 32, encoding="ascii")
+    assert main(["inspect", "--image", str(image), "--secret-file", str(secret)]) == 1
+    assert "hint: give the secret it was made with" in capsys.readouterr().err
+
+
+def test_secrets_come_by_descriptor(tmp_path: Path) -> None:
+    keys, secret = tmp_path / "keys", tmp_path / "secret"
+    keys.write_text(" ".join(["00" * 16] * 3), encoding="ascii")
+    secret.write_text("5E" * 16, encoding="ascii")
+    with keys.open("rb") as first, secret.open("rb") as second:
+        fds = ["--transport-keys-fd", str(os.dup(first.fileno())), "--secret-fd", str(os.dup(second.fileno()))]
+        assert main(["blank", "--image", str(tmp_path / "b.card"), "--serial", SERIAL, *fds]) == 0
+    FileStore(tmp_path / "b.card", bytes.fromhex("5E" * 16)).close()
+
+
+def test_the_picture_of_a_full_card_shows_keys_and_objects_and_no_secret(tmp_path: Path) -> None:
+    image = make(tmp_path)
+    store = opened(image)
+    card = Persistent(store)
+    private = save_private(generate(0x11))
+    card.commit(
+        [
+            SlotKey(0x9C, 0x11, private, Origin.GENERATED, default_pin_policy(KEYS[0x9C])),
+            StoredObject(0x5FC102, piv.wrap_object(0x5FC102, bytes(20))),
+            StoredObject(0x5FFF00, piv.wrap_object(0x5FFF00, bytes(20))),
+        ]
+    )
+    text = picture(card)
+    store.close()
+    assert "key 9C    signature, P-256, generated, PIN at each use\n" in text
+    assert "object    5FC102 CHUID, 22 bytes\n" in text
+    assert "object    5FFF00 tool data, 22 bytes\n" in text
+    assert private.hex() not in text.lower()
+    assert "123456" not in text
+
+
+def test_a_clone_is_made_from_what_anybody_can_read(tmp_path: Path) -> None:
+    image, copy = make(tmp_path), tmp_path / "copy.card"
+    store = opened(image)
+    Card(store).persistent.commit(
+        [StoredObject(tag, piv.wrap_object(tag, b"data")) for tag in (0x5FFF20, 0x5FFF21, 0x5FC109)]
+    )
+    store.close()
+    assert main(["clone", "--image", str(image), "--out", str(copy)]) == 0
+    store = opened(copy)
+    names = store.load().keys()
+    store.close()
+    assert [int.from_bytes(name[1:], "big") for name in names if name[0] == Kind.OBJECT] == [0x5FFF20]
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (["inspect", "--image", "{tmp}/none.card"], "no such file"),
+        (["blank", "--image", "{image}", "--serial", SERIAL, "--transport-keys-file", "{keys}"], "exists already"),
+        (["blank", "--image", "{tmp}/b", "--serial", "XY", "--transport-keys-file", "{keys}"], "not hexadecimal"),
+        (["blank", "--image", "{tmp}/b", "--serial", "00", "--transport-keys-file", "{keys}"], "want 10"),
+        (["blank", "--image", "{tmp}/b", "--serial", SERIAL, "--transport-keys-file", "{image}.key"], "1 transport"),
+        (["serve", "--image", "{image}", "--interface", "none", "--port", "1"], "--port without a slot"),
+        (["inspect", "--image", "{image}", "--secret-file", "{short}"], "secret of 1 bytes"),
+        (["inspect", "--image", "{keys}", "--secret-file", "{image}.key"], "no card image"),
+    ],
+)
+def test_an_error_says_why_and_what_to_do(
+    command: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = make(tmp_path)
+    (tmp_path / "short").write_text("00", encoding="ascii")
+    names = {"tmp": str(tmp_path), "image": str(image), "keys": str(tmp_path / "transport")}
+    names["short"] = str(tmp_path / "short")
+    capsys.readouterr()
+    assert main([one.format(**names) for one in command]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("cardos: error: ")
+    assert words in lines[0]
+    assert lines[1].startswith("cardos: hint: ")
+
+
+def test_wrong_usage_is_exit_2() -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["serve"])
+    assert caught.value.code == 2
