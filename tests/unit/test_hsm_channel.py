@@ -1,0 +1,187 @@
+"""The host side of SCP03 against published sessions and against a card's end, at every level and key size."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hsm_world import CardEnd
+
+from cardlink.gp.commands import decode_initialize_update
+from cardlink.gp.scp03 import LEVELS, Level, StaticKeys
+from cardlink.iso7816.apdu import Command, decode_command
+from hsm_sim.channel import HostChannel, check_is_plain
+from hsm_sim.errors import BadRequest, Denied, SessionLost, WrongAnswer, WrongCryptogram
+
+SESSIONS = json.loads((Path(__file__).parents[1] / "vectors" / "gp" / "scp03.json").read_text())["sessions"]
+DATA = Command(0x00, 0xDB, 0x3F, 0xFF, bytes(range(200)))
+
+
+def a_key_set(key_bytes: int = 16) -> StaticKeys:
+    return StaticKeys(*(os.urandom(key_bytes) for _ in range(3)))
+
+
+def opened(level: int, key_bytes: int = 16, option: int = 0x60) -> tuple[HostChannel, CardEnd]:
+    card = CardEnd(a_key_set(key_bytes), option=option)
+    challenge = os.urandom(16 if option & 1 else 8)
+    answer = decode_initialize_update(card.initialize_update(challenge))
+    channel = HostChannel(card.keys, challenge, answer, level)
+    assert channel.unwrap(card.external_authenticate(channel.authentication)) == b"\x90\x00"
+    return channel, card
+
+
+@pytest.mark.parametrize("session", SESSIONS, ids=[one["name"] for one in SESSIONS])
+def test_the_host_sends_and_understands_a_published_session(session: dict[str, Any]) -> None:
+    keys = StaticKeys(**{name: bytes.fromhex(value) for name, value in session["keys"].items()})
+    begin = decode_command(bytes.fromhex(session["initialize_update"]))
+    answer = decode_initialize_update(bytes.fromhex(session["answer"]))
+    sent = bytes.fromhex(session["external_authenticate"])
+    channel = HostChannel(keys, begin.data, answer, sent[2])
+    assert channel.authentication == sent
+    for exchange in session["exchanges"]:
+        wrapped = channel.wrap(decode_command(bytes.fromhex(exchange["plain"])))
+        assert wrapped.hex().upper() == exchange["sent"]
+        if "received" not in exchange:
+            assert channel.unwrap(b"\x6a\x88") == b"\x6a\x88"  # none was published: an error needs no MAC
+        elif exchange.get("overpadded"):
+            with pytest.raises(WrongAnswer, match="padding"):
+                channel.unwrap(bytes.fromhex(exchange["received"]))
+        else:
+            assert channel.unwrap(bytes.fromhex(exchange["received"])).hex().upper() == exchange["answer"]
+
+
+@pytest.mark.parametrize("option", [0x60, 0x61], ids=["S8", "S16"])
+@pytest.mark.parametrize("key_bytes", [16, 24, 32])
+@pytest.mark.parametrize("level", sorted(LEVELS))
+def test_commands_and_answers_pass_at_every_level(level: Level, key_bytes: int, option: int) -> None:
+    channel, card = opened(level, key_bytes, option)
+    for command, answer, sw in (
+        (Command(0x80, 0xF2, 0x80, 0x02, b"\x4f\x00", 256), bytes(range(90)), 0x9000),
+        (Command(0x00, 0xCB, 0x3F, 0xFF), b"", 0x9000),
+        (Command(0x10, 0xDB, 0x3F, 0xFF, bytes(221)), b"", 0x9000),
+        (Command(0x00, 0xDB, 0x3F, 0xFF, b"x"), b"", 0x6A84),
+        (Command(0x00, 0xCB, 0x3F, 0xFF, b"\x5c\x01\x7e", 256), os.urandom(3000), 0x6310),
+        (Command(0x00, 0xDB, 0x3F, 0xFF, bytes(900), 256, True), b"ok", 0x9000),
+    ):
+        answered = card.transmit(channel.wrap(command), answer, sw)
+        assert channel.unwrap(answered) == answer + sw.to_bytes(2, "big")
+        assert card.seen[-1] == command
+
+
+@pytest.mark.parametrize("answer", [b"", b"data"])
+@pytest.mark.parametrize("sw", [0x9000, 0x6282, 0x63C1])
+@pytest.mark.parametrize("level", [0x11, 0x13, 0x33])
+def test_a_changed_answer_or_status_closes_the_session(level: int, sw: int, answer: bytes) -> None:
+    for at in (0, -1):
+        channel, card = opened(level)
+        answered = bytearray(card.transmit(channel.wrap(DATA), answer, sw))
+        answered[at] ^= 1
+        with pytest.raises(WrongAnswer):
+            channel.unwrap(bytes(answered))
+        with pytest.raises(SessionLost):
+            channel.wrap(DATA)
+
+
+@pytest.mark.parametrize(
+    "answer", [b"\x90\x00", b"\x62\x82", b"\x63\x00", b"1234567\x90\x00", b"\x90", b"", b"\x01\x02"]
+)
+def test_an_answer_without_its_mac_is_refused(answer: bytes) -> None:
+    channel, _ = opened(0x33)
+    channel.wrap(DATA)
+    with pytest.raises(WrongAnswer):
+        channel.unwrap(answer)
+
+
+def test_data_beside_an_error_status_are_refused() -> None:
+    channel, _ = opened(0x01)
+    channel.wrap(DATA)
+    with pytest.raises(WrongAnswer, match="beside"):
+        channel.unwrap(b"x\x69\x82")
+
+
+def test_an_error_status_is_passed_on_and_the_session_goes_on() -> None:
+    channel, card = opened(0x33)
+    assert channel.unwrap(card.transmit(channel.wrap(DATA), b"", 0x6982)) == b"\x69\x82"
+    assert channel.unwrap(card.transmit(channel.wrap(DATA))) == b"\x90\x00"
+
+
+def test_a_replayed_answer_is_refused() -> None:
+    channel, card = opened(0x33)
+    first = card.transmit(channel.wrap(DATA), b"first")
+    assert channel.unwrap(first) == b"first\x90\x00"
+    card.transmit(channel.wrap(DATA), b"second")
+    with pytest.raises(WrongAnswer, match="R-MAC"):
+        channel.unwrap(first)
+
+
+def test_each_command_waits_for_the_answer_before_it() -> None:
+    channel, card = opened(0x33)
+    with pytest.raises(BadRequest, match="out of turn"):
+        channel.unwrap(b"\x90\x00")
+    wrapped = channel.wrap(DATA)
+    with pytest.raises(BadRequest, match="out of turn"):
+        channel.wrap(DATA)
+    assert channel.unwrap(card.transmit(wrapped)) == b"\x90\x00"
+
+
+def test_a_command_too_long_for_a_short_apdu_is_refused_and_does_not_count() -> None:
+    channel, card = opened(0x33)
+    with pytest.raises(BadRequest, match="do not fit"):
+        channel.wrap(Command(0x00, 0xDB, 0x3F, 0xFF, bytes(240)))
+    assert channel.unwrap(card.transmit(channel.wrap(Command(0x00, 0xDB, 0x3F, 0xFF, bytes(239))))) == b"\x90\x00"
+
+
+def test_another_key_set_is_a_wrong_cryptogram() -> None:
+    card = CardEnd(a_key_set())
+    answer = decode_initialize_update(card.initialize_update(bytes(8)))
+    with pytest.raises(WrongCryptogram, match="30"):
+        HostChannel(a_key_set(), bytes(8), answer, 0x33)
+    with pytest.raises(WrongCryptogram):
+        HostChannel(card.keys, b"\x01" + bytes(7), answer, 0x33)
+
+
+@pytest.mark.parametrize("level", [0x00, 0x02, 0x10, 0x12, 0x23, 0x31, 0x73, 0x133])
+def test_a_reserved_level_is_refused(level: int) -> None:
+    card = CardEnd(a_key_set())
+    answer = decode_initialize_update(card.initialize_update(bytes(8)))
+    with pytest.raises(BadRequest, match="level"):
+        HostChannel(card.keys, bytes(8), answer, level)
+
+
+def test_a_host_challenge_of_the_other_mode_is_refused() -> None:
+    card = CardEnd(a_key_set(), option=0x61)
+    answer = decode_initialize_update(card.initialize_update(bytes(16)))
+    with pytest.raises(BadRequest, match="host challenge"):
+        HostChannel(card.keys, bytes(8), answer, 0x33)
+
+
+def test_a_refused_external_authenticate_closes_the_session() -> None:
+    card = CardEnd(a_key_set())
+    channel = HostChannel(card.keys, bytes(8), decode_initialize_update(card.initialize_update(bytes(8))), 0x33)
+    with pytest.raises(WrongAnswer, match="6300"):
+        channel.unwrap(b"\x63\x00")
+    assert channel.is_closed
+
+
+ALLOWED = {0xCB, 0xCA, 0xC0, 0xF2, 0xF0, 0xDB, 0x47, 0x87, 0xF7, 0xF8, 0xFD, 0xF9}
+
+
+@pytest.mark.parametrize("ins", range(256))
+def test_only_commands_that_load_no_secret_are_wrapped_for_others(ins: int) -> None:
+    command = Command(0x00, ins, 0x00, 0x00, b"data")
+    if ins in ALLOWED:
+        check_is_plain(command)
+    else:
+        with pytest.raises(Denied, match="not wrapped"):
+            check_is_plain(command)
+
+
+def test_store_data_is_wrapped_as_ber_tlv_only_and_9b_is_never_answered() -> None:
+    check_is_plain(Command(0x80, 0xE2, 0x90, 0x00, b"data"))
+    for p1 in (0x00, 0x08, 0x88, 0x60, 0xF0, 0x18):
+        with pytest.raises(Denied):
+            check_is_plain(Command(0x80, 0xE2, p1, 0x00, b"data"))
+    check_is_plain(Command(0x00, 0x87, 0x11, 0x9E, b"data"))
+    with pytest.raises(Denied):
+        check_is_plain(Command(0x00, 0x87, 0x0C, 0x9B, b"data"))

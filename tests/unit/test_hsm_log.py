@@ -1,0 +1,216 @@
+"""The log: a line before each operation, a chain that shows every change, and no operation without it."""
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hsm_world import SECRET, HsmWorld
+
+from hsm_sim.__main__ import main
+from hsm_sim.core import Hsm, Peer
+from hsm_sim.errors import Denied, LogBroken, LogFull, SessionLost
+from hsm_sim.keys import Role
+from hsm_sim.log import Log, scan_log
+
+USER, OFFICER = Peer(Role.USER, 1000), Peer(Role.SO, 1000)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> HsmWorld:
+    return HsmWorld(tmp_path)
+
+
+def a_busy_hsm(world: HsmWorld) -> Hsm:
+    hsm = world.open()
+    hsm.call(OFFICER, "generate", ["key", "ec-p256", "card", []])
+    for n in range(20):
+        hsm.call(USER, "sign", ["key", "card", bytes((n,))])
+    return hsm
+
+
+def entries(path: Path) -> list[list[Any]]:
+    return [json.loads(line.split("\t")[0])["e"] for line in path.read_text().splitlines()]
+
+
+def test_each_operation_leaves_a_line_before_it_is_answered(world: HsmWorld) -> None:
+    hsm = a_busy_hsm(world)
+    before = len(entries(world.log_path))
+    hsm.call(USER, "sign", ["key", "card", b"data"])
+    hsm.call(USER, "sign_many", ["key", "card", [b"a", b"b"]])
+    with pytest.raises(Denied):
+        hsm.call(USER, "generate", ["other", "ec-p256", "card", []])
+    with pytest.raises(Denied):
+        hsm.call(USER, "sign", ["key", "qr", b"data"])
+    with pytest.raises(SessionLost):
+        hsm.call(USER, "wrap", [7, b"\0\0\0\0"])
+    lines = [one[:5] for one in entries(world.log_path)[before:]]
+    assert lines == [
+        ["user", 1000, "sign", "do", "key"],
+        ["user", 1000, "sign_many", "do", "key"],
+        ["user", 1000, "generate", "denied", "other"],
+        ["user", 1000, "sign", "do", "key"],
+        ["user", 1000, "sign", "denied", "key"],
+        ["user", 1000, "wrap", "session-lost", "7"],
+    ]
+    hsm.close()
+
+
+def test_the_log_holds_no_pin_and_no_key(world: HsmWorld) -> None:
+    hsm = a_busy_hsm(world)
+    hsm.call(OFFICER, "set_pin", ["user", "brand-new-pin"])
+    hsm.login("user", "brand-new-pin", 0)
+    secret = hsm.state.keys["key"].secret
+    hsm.close()
+    raw = world.log_path.read_bytes()
+    assert b"brand-new-pin" not in raw
+    assert secret.hex().encode() not in raw
+
+
+@pytest.mark.parametrize("line", [1, 5, 20, -1])
+def test_a_changed_line_is_named(world: HsmWorld, line: int) -> None:
+    a_busy_hsm(world).close()
+    lines = world.log_path.read_bytes().splitlines(keepends=True)
+    number = line if line > 0 else len(lines)
+    lines[number - 1] = lines[number - 1].replace(b'"e":["', b'"e":["x', 1)
+    world.log_path.write_bytes(b"".join(lines))
+    with pytest.raises(LogBroken, match=f"line {number} "):
+        scan_log(world.log_path)
+    assert main(["verify-log", "--log", str(world.log_path)]) == 1
+
+
+@pytest.mark.parametrize("change", ["drop", "swap", "double"])
+def test_lines_left_out_swapped_or_doubled_are_found(world: HsmWorld, change: str) -> None:
+    a_busy_hsm(world).close()
+    lines = world.log_path.read_bytes().splitlines(keepends=True)
+    if change == "drop":
+        del lines[9]
+    elif change == "swap":
+        lines[9], lines[10] = lines[10], lines[9]
+    else:
+        lines.insert(9, lines[9])
+    world.log_path.write_bytes(b"".join(lines))
+    with pytest.raises(LogBroken, match="line 1"):
+        scan_log(world.log_path)
+
+
+@pytest.mark.parametrize("how", ["shortened", "empty", "missing", "another"])
+def test_a_log_behind_the_store_stops_the_hsm(world: HsmWorld, how: str, tmp_path: Path) -> None:
+    a_busy_hsm(world).close()
+    lines = world.log_path.read_bytes().splitlines(keepends=True)
+    if how == "missing":
+        world.log_path.unlink()
+    elif how == "another":  # a chain that is whole in itself, written anew
+        world.log_path.unlink()
+        with Log(world.log_path) as log:
+            for _ in lines:
+                log.append("user", 1000, "sign", "do", "key", "0" * 32)
+        scan_log(world.log_path)
+    else:
+        world.log_path.write_bytes(b"".join(lines[:-5] if how == "shortened" else []))
+    with pytest.raises(LogBroken):
+        world.open()
+
+
+def test_an_unfinished_last_line_is_cut_off_and_noted(world: HsmWorld) -> None:
+    hsm = a_busy_hsm(world)
+    hsm.close()
+    with world.log_path.open("ab") as file:
+        file.write(b'{"n":99,"t":17')
+    assert scan_log(world.log_path).torn_bytes == 14
+    hsm = world.open()
+    hsm.close()
+    assert ["hsm", 0, "log", "torn-line", "14", ""] in entries(world.log_path)
+    assert scan_log(world.log_path).torn_bytes == 0
+
+
+def test_a_full_log_stops_every_operation(world: HsmWorld) -> None:
+    a_busy_hsm(world).close()
+    world.log_max_bytes = world.log_path.stat().st_size + 2000
+    hsm = world.open()
+
+    def sign_on() -> None:
+        while True:
+            hsm.call(USER, "sign", ["key", "card", b"data"])
+
+    with pytest.raises(LogFull):
+        sign_on()
+    for op, args in (("sign", ["key", "card", b"data"]), ("status", []), ("random", [8])):
+        with pytest.raises(LogFull):
+            hsm.call(USER, op, args)
+    with pytest.raises(LogFull):
+        hsm.login("user", "user-123", 0)
+    scan_log(world.log_path)
+
+
+def test_a_disk_that_takes_half_a_line_leaves_the_chain_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "log"
+    with Log(path) as log:
+        log.append("user", 0, "sign", "do", "key", "")
+        real = os.write
+        monkeypatch.setattr("os.write", lambda file, data: real(file, data[:20]))
+        with pytest.raises(LogFull, match="20 of"):
+            log.append("user", 0, "sign", "do", "key", "")
+        monkeypatch.undo()
+        log.append("user", 0, "sign", "do", "key", "")
+    assert scan_log(path).head.count == 2
+
+
+def test_a_line_reaches_the_disk_by_itself_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[float] = []
+    real = os.fsync
+
+    def sync(file: int) -> None:
+        real(file)
+        synced.append(time.monotonic())
+
+    monkeypatch.setattr("os.fsync", sync)
+    with Log(tmp_path / "log") as log:
+        begun = time.monotonic()
+        log.append("user", 0, "sign", "do", "key", "")
+        while not synced and time.monotonic() < begun + 2:
+            time.sleep(0.001)
+        assert synced, "no fsync within two seconds"
+
+
+def test_a_disk_that_fails_to_sync_stops_the_hsm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Log(tmp_path / "log")
+
+    def fail(_: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("os.fsync", fail)
+    with pytest.raises(LogFull, match="Input/output"):
+        log.flush()
+    with pytest.raises(LogFull, match="Input/output"):
+        log.append("user", 0, "sign", "do", "key", "")
+
+
+def test_texts_that_look_like_the_logs_own_do_not_pass_for_them(world: HsmWorld) -> None:
+    hsm = world.open()
+    with pytest.raises(Denied):
+        hsm.call(USER, "generate", ['x","store","saved","99', "ec-p256", "card", []])
+    with pytest.raises(Denied):
+        hsm.login('a","store","sav', "x", 0)
+    hsm.close()
+    hsm = world.open()
+    assert hsm.state.generation < 99
+    hsm.close()
+
+
+def test_the_command_checks_the_chain_and_the_stores_anchor(
+    world: HsmWorld, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a_busy_hsm(world).close()
+    secret = tmp_path / "secret"
+    secret.write_text(json.dumps({"store_secret": SECRET.hex()}))
+    arguments = ["verify-log", "--store", str(world.store_path), "--secret-file", str(secret)]
+    assert main(["--lang", "en", *arguments]) == 0
+    assert "log is whole" in capsys.readouterr().out
+    lines = world.log_path.read_bytes().splitlines(keepends=True)
+    world.log_path.write_bytes(b"".join(lines[:-5]))
+    assert main(["verify-log", "--log", str(world.log_path)]) == 0  # whole in itself
+    assert main(arguments) == 1
+    assert "log-broken" in capsys.readouterr().err
