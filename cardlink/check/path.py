@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID, ObjectIdentifier
 
 from cardlink.errors import Malformed
+from cardlink.iso7816 import tlv
 from cardlink.statements.agency import check_agency_code, is_in_scope
 from cardlink.statements.cose_key import from_public_key
 from cardlink.statements.refusal import Reason, Refused
@@ -24,6 +25,8 @@ from cardlink.statements.trust import Anchor, Profile, Trust
 PIV_CARD_AUTH: Final = ObjectIdentifier("2.16.840.1.101.3.6.8")  # id-PIV-cardAuth, FIPS 201-3 §4.2.2
 MAX_CERTIFICATE_BYTES: Final = 8192
 _HASHES: Final = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
+# What the backend raises for bytes that are no certificate
+_BROKEN: Final = (ValueError, TypeError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
 _URN: Final = "urn:uuid:"
 _WHAT: Final = "card certificate"
 T = TypeVar("T", bound=x509.ExtensionType)
@@ -48,7 +51,7 @@ def read_card_certificate(der: bytes) -> CardCertificate | Refused:
         certificate = load_certificate(der)
         extensions = certificate.extensions
         key = certificate.public_key()
-    except (Malformed, ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+    except (Malformed, *_BROKEN) as error:
         return Refused(Reason.MALFORMED_CERTIFICATE, str(error))
     except UnsupportedAlgorithm as error:
         return Refused(Reason.UNSUPPORTED_ALGORITHM, str(error))
@@ -111,7 +114,10 @@ def find_anchor(
     """Find the anchor that issued this certificate: by name first, then by signature."""
     named = False
     for anchor in anchors:
-        authority = load_certificate(anchor.certificate)
+        try:
+            authority = load_certificate(anchor.certificate)
+        except Malformed:  # an anchor that nobody can read signs nothing; the others still do
+            continue
         if authority.subject != certificate.issuer:
             continue
         named = True
@@ -134,13 +140,32 @@ def find_anchor(
 
 
 def load_certificate(der: bytes) -> x509.Certificate:
-    """Read a DER certificate. Raises Malformed."""
+    """Read a DER certificate. Raises Malformed.
+
+    The backend reads names, times and extensions only when asked: they are asked for here, so that what comes out is
+    whole.
+    """
     if len(der) > MAX_CERTIFICATE_BYTES:
         raise Malformed("certificate", f"too long: {len(der)} bytes")
+    _check_shape(der)
     try:
-        return x509.load_der_x509_certificate(der)
-    except ValueError as error:
+        certificate = x509.load_der_x509_certificate(der)
+        _ = certificate.subject, certificate.issuer, certificate.extensions
+        _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    except _BROKEN as error:
         raise Malformed("certificate", str(error)) from error
+    return certificate
+
+
+def _check_shape(der: bytes) -> None:
+    """What the backend lets pass: a serial number that is not positive (RFC 5280 §4.1.2.2; it only warns), and a
+    signature of an odd number of bits."""
+    outer = tlv.parse(tlv.unwrap(der, 0x30), repeats=True)
+    if [tag for tag, _ in outer] != [0x30, 0x30, 0x03] or outer[2][1][:1] != b"\x00":
+        raise Malformed("certificate", "want a body, an algorithm and a signature of whole bytes")
+    numbers = [value for tag, value in tlv.parse(outer[0][1], repeats=True)[:2] if tag == 0x02]
+    if len(numbers) != 1 or not numbers[0] or numbers[0][0] & 0x80 or not any(numbers[0]):
+        raise Malformed("certificate", "serial number is not positive")
 
 
 def check_times(certificate: x509.Certificate, now: datetime) -> Refused | None:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, time, timedelta
 from typing import Final
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ObjectIdentifier
@@ -142,7 +143,7 @@ def _check_key_certificate(
         der = decode_certificate(objects.get(row.tag, b"")).certificate
         certificate = load_certificate(der)
         key = certificate.public_key()
-    except (Malformed, ValueError) as error:
+    except (Malformed, ValueError, UnsupportedAlgorithm) as error:
         return Refused(Reason.MALFORMED_CERTIFICATE, f"{row.name}: {error}")
     if not isinstance(key, ec.EllipticCurvePublicKey) or _point(key) != point:
         return Refused(Reason.KEY_MISMATCH, row.name)
@@ -164,8 +165,6 @@ def _check_content_signer(certificate: x509.Certificate, trust: Trust, now: date
         purposes = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     except x509.ExtensionNotFound:
         return Refused(Reason.WRONG_EKU, "content signer")
-    except ValueError as error:
-        return Refused(Reason.MALFORMED_CERTIFICATE, f"content signer: {error}")
     if PIV_CONTENT_SIGNING not in purposes:
         return Refused(Reason.WRONG_EKU, "content signer")
     found = find_anchor(certificate, trust.content.anchors)

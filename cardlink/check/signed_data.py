@@ -5,9 +5,9 @@ import hmac
 from dataclasses import dataclass, field
 from typing import Final
 
-from asn1crypto import cms, core
+from asn1crypto import algos, cms, core
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
@@ -51,7 +51,7 @@ class SignedData:
 
 
 def decode_signed_data(der: bytes, what: str) -> SignedData:
-    """Read a ContentInfo with a SignedData of version 3 (or 1) and one signer. Raises Malformed."""
+    """Read a ContentInfo with a SignedData of version 3 and one signer. Raises Malformed."""
     try:
         info = cms.ContentInfo.load(der, strict=True)
         if info["content_type"].native != "signed_data":
@@ -81,13 +81,15 @@ def verify_signed_data(
 
 def _decode(data: cms.SignedData, what: str) -> SignedData:
     signers = data["signer_infos"]
-    if data["version"].native not in ("v1", "v3") or len(signers) != 1:
+    if data["version"].native != "v3" or len(signers) != 1:
         raise Malformed(what, "want version 3 and one signer")
     signer = signers[0]
-    if signer["sid"].name != "issuer_and_serial_number":
+    if signer["version"].native != "v1" or signer["sid"].name != "issuer_and_serial_number":
         raise Malformed(what, "signer is not named by issuer and serial number")
-    digest_name = str(signer["digest_algorithm"]["algorithm"].native)
+    digest_name = _digest_name(signer["digest_algorithm"], what)
     algorithm = str(signer["signature_algorithm"]["algorithm"].native)
+    if [_digest_name(one, what) for one in data["digest_algorithms"]] != [digest_name]:
+        raise Malformed(what, "digest algorithms are not the signer's")
     if digest_name not in _HASHES or algorithm not in _ALGORITHMS:
         raise Malformed(what, f"signed with {digest_name} and {algorithm}")
     encapsulated = data["encap_content_info"]
@@ -108,6 +110,13 @@ def _decode(data: cms.SignedData, what: str) -> SignedData:
         signed_attributes=signer["signed_attrs"].untag().dump(),
         signature=bytes(signer["signature"].native),
     )
+
+
+def _digest_name(identifier: algos.DigestAlgorithm, what: str) -> str:
+    """The name of a digest algorithm; its parameters are absent or NULL (RFC 5754 §2)."""
+    if identifier["parameters"].dump() not in (b"", b"\x05\x00"):
+        raise Malformed(what, "digest algorithm with parameters")
+    return str(identifier["algorithm"].native)
 
 
 def _attributes(listed: cms.CMSAttributes, what: str) -> dict[str, bytes]:
@@ -134,14 +143,15 @@ def _certificate(listed: cms.CertificateSet, what: str) -> x509.Certificate | No
 
 
 def _verify(signer: x509.Certificate, signed: SignedData) -> bool:
-    key, algorithm = signer.public_key(), _HASHES[signed.signature_hash]
+    algorithm = _HASHES[signed.signature_hash]
     try:
+        key = signer.public_key()
         if isinstance(key, ec.EllipticCurvePublicKey):
             key.verify(signed.signature, signed.signed_attributes, ec.ECDSA(algorithm))
         elif isinstance(key, rsa.RSAPublicKey):
             key.verify(signed.signature, signed.signed_attributes, padding.PKCS1v15(), algorithm)
         else:
             return False
-    except InvalidSignature:
+    except (InvalidSignature, UnsupportedAlgorithm, ValueError):
         return False
     return True
