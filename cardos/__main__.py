@@ -14,10 +14,11 @@ from cardos.card import Card
 from cardos.control import run_control
 from cardos.errors import ImageError, StoreFailed
 from cardos.factory import make_blank
-from cardos.faults import PROFILES, clone
+from cardos.faults import PROFILES, clone, torn_at_exchange
 from cardos.image import SECRET_BYTES_MIN, FileStore
 from cardos.picture import picture
 from cardos.state import Persistent
+from cardos.trace import TRAFFIC, traced
 from cardos.vpcd import CONTACT_PORT, CONTACTLESS_PORT, LOOPBACK, Answering, Slots
 
 SECRET_BYTES = 32
@@ -35,7 +36,9 @@ class Failed(Exception):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; 0 done, 1 failed, 2 wrong usage."""
     options = _parser().parse_args(argv)
-    logging.basicConfig(level=logging.DEBUG if options.verbose else logging.WARNING, stream=sys.stderr)
+    level = (logging.WARNING, logging.DEBUG, TRAFFIC)[min(options.verbose, 2)]
+    logging.addLevelName(TRAFFIC, "TRAFFIC")
+    logging.basicConfig(level=level, stream=sys.stderr)
     command: Callable[[argparse.Namespace], int] = options.command
     try:
         return command(options)
@@ -55,7 +58,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="cardos", description="A virtual PIV card in one file.")
-    parser.add_argument("-v", "--verbose", action="store_true", help="log what happens, on stderr")
+    parser.add_argument(
+        "-v",
+        "--verbose",
+        action="count",
+        default=0,
+        help="log what happens, on stderr; twice: each APDU, secrets masked",
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     image = argparse.ArgumentParser(add_help=False)
     image.add_argument("--image", type=Path, required=True, help="the card's file")
@@ -91,6 +100,8 @@ def _parser() -> argparse.ArgumentParser:
         "socket, or from standard input (-), whose end ends the program",
     )
     serve.add_argument("--fault", choices=sorted(PROFILES), help="let the card misbehave, for tests of a door")
+    serve.add_argument("--tear-at", type=int, metavar="N", help="let the card leave once, at exchange N counted from 1")
+    serve.add_argument("--tear-after", action="store_true", help="... after it has acted and before it answers")
     serve.add_argument("--no-sync", action="store_true", help="do not flush each change to the disk")
     serve.set_defaults(command=_serve)
 
@@ -148,6 +159,10 @@ def _serve(options: argparse.Namespace) -> int:
     card: Answering = Card(store)
     if options.fault:
         card = PROFILES[options.fault](card)
+    if options.tear_at is not None:
+        card = torn_at_exchange(card, options.tear_at, after_card=options.tear_after)
+    if options.verbose > 1:
+        card = traced(card)
     slots = Slots(card, ports, options.host)
     signal.signal(signal.SIGTERM, _interrupt)
     try:

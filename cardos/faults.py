@@ -31,10 +31,11 @@ SLOW_S = 0.5
 class Faulty:
     """A card with a profile on. It can lie in a reader like any other."""
 
-    __slots__ = ("_below", "transmit")
+    __slots__ = ("_below", "_on_reset", "transmit")
 
-    def __init__(self, below: Answering, transmit: Transmit) -> None:
+    def __init__(self, below: Answering, transmit: Transmit, on_reset: Callable[[], None] | None = None) -> None:
         self._below = below
+        self._on_reset = on_reset
         self.transmit = transmit
 
     @property
@@ -44,6 +45,8 @@ class Faulty:
 
     def reset(self) -> None:
         """Reset the card below."""
+        if self._on_reset is not None:
+            self._on_reset()
         self._below.reset()
 
 
@@ -149,19 +152,28 @@ def only_chuid(card: Answering) -> Faulty:
 
 
 def torn_at_exchange(card: Answering, number: int, *, after_card: bool = False) -> Faulty:
-    """Leaves at that exchange, counted from 1: before the card sees it or, with `after_card`, after it acted."""
-    at = 0
+    """Leaves at that exchange, counted from 1: before the card sees it or, with `after_card`, after it acted.
+
+    It leaves once: a reset, which is putting it back, makes it answer again.
+    """
+    at, is_gone = 0, False
 
     def transmit(apdu: bytes, interface: Interface) -> bytes:
-        nonlocal at
+        nonlocal at, is_gone
         at += 1
-        if at == number and after_card:
-            card.transmit(apdu, interface)
-        if at >= number:
+        if at == number:
+            is_gone = True
+            if after_card:
+                card.transmit(apdu, interface)
+        if is_gone:
             raise LinkLost(f"the card left at exchange {number}")
         return card.transmit(apdu, interface)
 
-    return Faulty(card, transmit)
+    def put_back() -> None:
+        nonlocal is_gone
+        is_gone = False
+
+    return Faulty(card, transmit, put_back)
 
 
 def torn_at_byte(card: Answering, number: int) -> Faulty:

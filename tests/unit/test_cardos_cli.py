@@ -6,16 +6,19 @@ from pathlib import Path
 import pytest
 
 from cardlink.piv import commands as piv
-from cardlink.piv.tables import KEYS
+from cardlink.piv.tables import KEYS, Interface
 from cardlink.piv.yubico import Origin
 from cardos.__main__ import main
 from cardos.card import Card
+from cardos.factory import make_blank
 from cardos.image import FileStore
 from cardos.picture import picture
 from cardos.piv.auth import default_pin_policy
 from cardos.piv.keys import generate, save_private
 from cardos.records import Kind, SlotKey, StoredObject
 from cardos.state import Persistent
+from cardos.store import MemoryStore
+from cardos.trace import TRAFFIC, traced
 
 SERIAL = "0001000200C0FFEE0001"
 
@@ -135,3 +138,18 @@ def test_wrong_usage_is_exit_2() -> None:
     with pytest.raises(SystemExit) as caught:
         main(["serve"])
     assert caught.value.code == 2
+
+
+def test_the_trace_shows_exchanges_and_masks_what_may_be_secret(caplog: pytest.LogCaptureFixture) -> None:
+    card = traced(Card(MemoryStore(make_blank(bytes.fromhex(SERIAL), (bytes(16), bytes(16), bytes(16))))))
+    with caplog.at_level(TRAFFIC):
+        for one in (
+            piv.select(),
+            piv.verify(b"123456\xff\xff"),
+            piv.change_reference_data(0x81, b"12345678", bytes(8)),
+        ):
+            card.transmit(one.encode(), Interface.CONTACT)
+    assert "command=00a404000ba00000030800001000010000 answer=61164f0b" in caplog.messages[0]
+    assert caplog.messages[1].endswith("command=00200080 (9 bytes) answer=9000")
+    assert caplog.messages[2].endswith("command=00240081 (17 bytes) answer=9000")
+    assert "31323334" not in caplog.text

@@ -120,6 +120,8 @@ def test_a_card_torn_at_an_exchange(after: bool) -> None:
     assert state == (b"\x63\xc5" if after else b"\x90\x00")
     with pytest.raises(LinkLost):
         ask(card, piv.select(), contact)
+    card.reset()
+    assert ask(card, piv.select(), contact)
 
 
 def test_a_card_torn_at_every_byte() -> None:

@@ -150,6 +150,23 @@ def test_many_cards_change_in_one_event(factory: SessionFactory, keys: LocalKeys
     assert len(wire.read_event(body).value.entries) == 20
 
 
+def test_a_mass_change_is_told_in_portions_and_read_in_pages(
+    factory: SessionFactory, keys: LocalKeys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(status, "EVENT_ENTRIES", 8)
+    monkeypatch.setattr(status, "EVENT_BYTES_AT_ONCE", 500)
+    cards = [new_card(factory)[0] for _ in range(20)]
+    with database.transaction(factory) as session:
+        at = status.set_statuses(session, keys, [(card, Status.REVOKED) for card in cards], NOW)
+    assert at == Position(1, 3)
+    with database.reading(factory) as session:
+        first = status.events_between(session, 1, 0)
+        rest = status.events_between(session, 1, first[-1][0])
+    events = [wire.read_event(body).value for _, body in [*first, *rest]]
+    assert [len(event.entries) for event in events] == [8, 8, 4]
+    assert [seq for seq, _ in first] == [1, 2]
+
+
 def test_concurrent_writers_make_numbers_without_gap_or_repeat(factory: SessionFactory, keys: LocalKeys) -> None:
     cards = [new_card(factory) for _ in range(40)]
 
