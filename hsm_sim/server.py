@@ -122,7 +122,7 @@ def _listen(path: Path, mode: int) -> socket.socket:
     finally:
         probe.close()
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    # between bind and chmod nobody else may connect: the file gets its final mode only after it was made private
+    # the process's umask makes the file private at bind; only then does it get the mode it is to have
     listener.bind(str(path))
     path.chmod(mode)
     listener.listen(CONNECTIONS_MAX)

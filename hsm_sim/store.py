@@ -4,6 +4,9 @@ File: magic (8 bytes), salt (16), nonce (12), ChaCha20-Poly1305 of the determini
 salt as associated data. The sealing key is HKDF-SHA256 of the 32-byte secret given at start. Where that secret comes
 from is not decided here: the demonstration's supervisor hands it over by descriptor; an installation will put it
 together from shares of several persons at each start. Whoever copies the file alone has nothing.
+
+An old copy of the store put back beside the newer log is refused. Old copies of both together cannot be told from the
+real thing in here: the auditor's `log_head`, kept elsewhere, shows them.
 """
 
 import fcntl
