@@ -89,12 +89,11 @@ class Hub:
             if door is not None and one.door != door:
                 continue
             transport = one.transport
-            if transport.is_closing():
+            # What lies unread from before decides, so that one large frame drops nobody who reads.
+            if transport.is_closing() or transport.get_write_buffer_size() > self.max_buffer:
                 unfit.append(one)
-                continue
-            transport.write(chunk if one.is_chunked else frame)
-            if transport.get_write_buffer_size() > self.max_buffer:
-                unfit.append(one)
+            else:
+                transport.write(chunk if one.is_chunked else frame)
         for one in unfit:
             self.drop(one)
 

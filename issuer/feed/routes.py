@@ -6,6 +6,7 @@ GET /trust · /status/{n} · /events · /stream · /bundles/{door}; POST /fresh 
 import asyncio
 import json
 import logging
+import socket
 import time
 import uuid
 from collections.abc import Awaitable, Callable
@@ -27,7 +28,7 @@ from issuer.access.receipts import Outcome
 from issuer.database import SessionFactory
 from issuer.errors import IssuerError, NotFound
 from issuer.feed import intake, snapshots
-from issuer.feed.hub import GREETING, Hub, Subscriber, status_frame
+from issuer.feed.hub import GREETING, MAX_BUFFER_BYTES, Hub, Subscriber, status_frame
 from issuer.feed.intake import MAX_RECORDS_BODY, ReceiptQueue
 from issuer.feed.limits import RateLimit
 from issuer.feed.signing import FeedSigner
@@ -44,6 +45,7 @@ MAX_BACKLOG = 10_000
 """Who is further behind takes a snapshot."""
 MAX_UINT = (1 << 53) - 1
 RETRY_S = 2
+VANISHED_AFTER_MS = 15_000
 FORBIDDEN = ("feed.bad_code", "feed.bad_receipt", "feed.bad_head", "feed.broken_chain")
 PROXY_ADDRESSES = ("127.0.0.1", "::1")
 
@@ -200,6 +202,7 @@ async def stream(request: web.Request) -> web.StreamResponse:
     transport = request.transport
     if at.epoch != hub.position.epoch or transport is None or transport.is_closing():
         return answer
+    _bound(transport)
     # No await between the last look at the hub's place and here: nothing can be told in between.
     is_chunked = request.version >= HttpVersion11
     subscriber = Subscriber(transport, is_chunked, door, asyncio.get_running_loop().create_future())
@@ -209,6 +212,13 @@ async def stream(request: web.Request) -> web.StreamResponse:
     finally:
         hub.unsubscribe(subscriber)
     return answer
+
+
+def _bound(transport: asyncio.Transport) -> None:
+    """Keep little in the kernel for who does not read, and find out about who has vanished without a word."""
+    opened = transport.get_extra_info("socket")
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MAX_BUFFER_BYTES)
+    opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, VANISHED_AFTER_MS)
 
 
 @web.middleware

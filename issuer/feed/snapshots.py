@@ -16,7 +16,7 @@ from issuer.trust.status import SNAPSHOT_LIFE, Position
 log = logging.getLogger(__name__)
 
 CONTENT_TYPE = "application/statuslist+cwt"
-REST_S = 10.0
+REST_S = 2.0
 """A list that changes is built again at most this often; doors read the events since by number."""
 REST_RATIO = 20
 """And at most a twentieth of the time goes into building it."""

@@ -33,6 +33,10 @@ FULL_AT = 0.75
 SNAPSHOT_LIFE = timedelta(days=7)
 SNAPSHOT_TTL = timedelta(minutes=5)
 EVENTS_AT_ONCE = 1000
+EVENT_BYTES_AT_ONCE = 1 << 20
+EVENT_ENTRIES = 2000
+"""A mass change is told in events of this many cards: a frame of the stream stays below 32 KiB."""
+ENTRIES_AT_ONCE = 1000
 
 _STATUS = tuple(Status)  # by value; quicker than Status(value) for a million rows
 
@@ -172,10 +176,9 @@ def set_statuses(
     outbox.lock(session)
     at = head(session)
     changed: dict[Place, Status] = {}
+    entries = _entries(session, [card_id for card_id, _ in changes])
     for card_id, value in changes:
-        entry = session.scalar(
-            select(StatusEntry).where(StatusEntry.card_id == card_id).execution_options(populate_existing=True)
-        )
+        entry = entries.get(card_id)
         if entry is None:
             raise NotFound("status.no_place", card=str(card_id))
         if entry.value == value:
@@ -189,22 +192,31 @@ def set_statuses(
         return at
     session.flush()
     signer = status_signer(session, hsm, now)
-    for first in range(0, len(places), wire.MAX_EVENT_ENTRIES):
+    for first in range(0, len(places), EVENT_ENTRIES):
         at = Position(at.epoch, at.seq + 1)
-        _write_event(session, signer, at, places[first : first + wire.MAX_EVENT_ENTRIES], now)
+        _write_event(session, signer, at, places[first : first + EVENT_ENTRIES], now)
     session.execute(update(StatusHead).where(StatusHead.id == HEAD).values(seq=at.seq))
     return at
 
 
 def events_between(session: Session, epoch: int, after: int, limit: int = EVENTS_AT_ONCE) -> list[tuple[int, bytes]]:
-    """The signed events of an epoch after a number, in order: (seq, statement)."""
-    found = (
+    """The signed events of an epoch after a number, in order: (seq, statement); at most `limit`, and about 1 MiB."""
+    query = (
         select(StatusEvent.seq, StatusEvent.body)
         .where(StatusEvent.epoch == epoch, StatusEvent.seq > after)
         .order_by(StatusEvent.seq)
         .limit(limit)
+        .execution_options(yield_per=50)
     )
-    return [(row.seq, row.body) for row in session.execute(found)]
+    found: list[tuple[int, bytes]] = []
+    size = 0
+    with session.execute(query) as rows:
+        for row in rows:
+            size += len(row.body)
+            if found and size > EVENT_BYTES_AT_ONCE:
+                break
+            found.append((row.seq, row.body))
+    return found
 
 
 def snapshot(session: Session, signer: Signer, list_n: int, now: datetime) -> SignedSnapshot:
@@ -274,6 +286,16 @@ def _entry(session: Session, card_id: uuid.UUID) -> StatusEntry:
     if entry is None:
         raise NotFound("status.no_place", card=str(card_id))
     return entry
+
+
+def _entries(session: Session, card_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, StatusEntry]:
+    """The entries of these cards as the database has them now, not as this session saw them before the lock."""
+    found: dict[uuid.UUID, StatusEntry] = {}
+    for first in range(0, len(card_ids), ENTRIES_AT_ONCE):
+        chosen = select(StatusEntry).where(StatusEntry.card_id.in_(card_ids[first : first + ENTRIES_AT_ONCE]))
+        for entry in session.scalars(chosen.execution_options(populate_existing=True)):
+            found[entry.card_id] = entry
+    return found
 
 
 def _write_event(

@@ -154,7 +154,7 @@ def test_a_mass_change_is_told_in_portions_and_read_in_pages(
     factory: SessionFactory, keys: LocalKeys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(status, "EVENT_ENTRIES", 8)
-    monkeypatch.setattr(status, "EVENT_BYTES_AT_ONCE", 500)
+    monkeypatch.setattr(status, "EVENT_BYTES_AT_ONCE", 400)
     cards = [new_card(factory)[0] for _ in range(20)]
     with database.transaction(factory) as session:
         at = status.set_statuses(session, keys, [(card, Status.REVOKED) for card in cards], NOW)
