@@ -1,6 +1,7 @@
 """`cardos`: make a blank virtual card, put it into a virtual reader, look at it."""
 
 import argparse
+import errno
 import logging
 import os
 import signal
@@ -125,6 +126,8 @@ def _blank(options: argparse.Namespace) -> int:
         raise Failed(f"{len(words)} transport keys", "give ENC MAC DEK, three hex words")
     enc, mac, dek = (_hex(word, "transport key") for word in words)
     records = make_blank(serial, (enc, mac, dek))
+    if options.image.exists():
+        raise FileExistsError(errno.EEXIST, "", str(options.image))
     FileStore.create(options.image, _secret(options, options.image, new=True), records).close()
     print(f"{options.image}: blank card, serial {serial.hex().upper()}")
     return 0

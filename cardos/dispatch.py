@@ -66,7 +66,7 @@ def _answer(platform: Platform, command: Command) -> bytes:
     cla = CLA_TABLE[command.cla]
     if cla.value:
         _require_class(cla, command)
-    if command.ins == Ins.GET_RESPONSE and not cla.is_proprietary:
+    if command.ins == Ins.GET_RESPONSE and not cla.value:
         volatile.chain = None
         return volatile.outgoing.next(command.le or SHORT_NE_MAX)
     if volatile.outgoing:

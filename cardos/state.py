@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from cardlink.errors import Malformed
 from cardlink.iso7816.apdu import Command
-from cardlink.piv.tables import Interface
+from cardlink.piv.tables import Interface, KeyRef
 from cardos.buffers import Chain, Outgoing
 from cardos.gp.channel import Channel, Handshake
 from cardos.piv.keys import PrivateKey, load_private
@@ -25,6 +25,15 @@ from cardos.records import (
 )
 from cardos.store import Store
 
+_ON_EVERY_CARD = (
+    (Kind.CHIP, Chip.number),
+    (Kind.LIFE, Owner.CARD),
+    (Kind.LIFE, Owner.PIV),
+    (Kind.REFERENCE, KeyRef.PIN),
+    (Kind.REFERENCE, KeyRef.PUK),
+    (Kind.ADMIN_KEY, AdminKey.number),
+)
+
 
 class Persistent:
     """What the card keeps, decoded once, with `commit` as the only way to change it."""
@@ -42,14 +51,14 @@ class Persistent:
         self.key_sets: dict[int, KeySet] = {}
         self.objects: dict[int, bytes] = {}
         self._loaded: dict[int, PrivateKey] = {}
-        found = set()
-        for name, raw in store.load().items():
-            record = decode_record(name, raw)
-            self._take(record)
-            found.add(record.kind)
-        missing = {Kind.CHIP, Kind.LIFE, Kind.REFERENCE, Kind.ADMIN_KEY, Kind.KEY_SET} - found
-        if missing:
-            raise Malformed("card image", f"no record of {', '.join(sorted(one.name for one in missing))}")
+        records = store.load()
+        for name, raw in records.items():
+            self._take(decode_record(name, raw))
+        for kind, number in _ON_EVERY_CARD:
+            if record_name(kind, number) not in records:
+                raise Malformed("card image", f"no record of {kind.name} {number:02X}")
+        if not self.key_sets:
+            raise Malformed("card image", "no record of KEY_SET")
 
     def commit(self, put: Iterable[Record] = (), remove: Iterable[tuple[Kind, int]] = ()) -> None:
         """Change all of these records or none. Raises StoreFailed; then nothing has changed here either."""

@@ -173,15 +173,12 @@ def test_both_stores_keep_a_commit_whole(kind: str, tmp_path: Path) -> None:
     assert store.load() == {b"b": b"22", b"c": b"333"}
 
 
-@pytest.mark.parametrize("missing", range(1, 7))
-def test_a_store_without_a_record_that_every_card_has_is_no_card(missing: int) -> None:
+def test_a_store_without_a_record_that_every_card_has_is_no_card() -> None:
     records = make_blank(bytes(10), (bytes(16), bytes(16), bytes(16)))
-    kept = {name: value for name, value in records.items() if name[0] != missing}
-    if len(kept) == len(records):
-        Persistent(MemoryStore(kept))
-        return
-    with pytest.raises(Malformed, match="no record of"):
-        Persistent(MemoryStore(kept))
+    Persistent(MemoryStore(records))
+    for missing in records:
+        with pytest.raises(Malformed, match="no record of"):
+            Persistent(MemoryStore({name: value for name, value in records.items() if name != missing}))
 
 
 @pytest.mark.parametrize(
