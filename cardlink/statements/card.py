@@ -1,5 +1,6 @@
 """The card credential (F3): what a door reads. It names no person."""
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,6 +18,16 @@ MAX_LIST_LENGTH: Final = 1 << 22  # F6
 COSE_KEY: Final = 1  # confirmation method, RFC 8747 §3.1
 _WHAT: Final = "card credential"
 _CLAIMS: Final = frozenset(map(int, (Claim.ISS, Claim.EXP, Claim.IAT, Claim.CTI, Claim.CNF, Claim.STATUS)))
+# The encoding of `card-credential` with times of four bytes, its variable parts in groups.
+_USUAL: Final = re.compile(
+    rb"\xa6\x01([\x61-\x77]|\x78[\x18-\x23])([0-9A-Z.]{1,35})"
+    rb"\x04\x1a(.{4})\x06\x1a(.{4})\x07\x50(.{16})"
+    rb"\x08\xa1\x01\xa4\x01\x02\x20\x01\x21\x58\x20(.{32})\x22([\xf4\xf5])"
+    rb"\x19\xff\xff\xa1\x6bstatus_list\xa2"
+    rb"\x63idx(?:([\x00-\x17])|\x18([\x18-\xff])|\x19([\x01-\xff].)|\x1a(\x00[\x01-\x3f]..))"
+    rb"\x63uri([\x72-\x76])urn:themo:status:(0|[1-9][0-9]{0,4})",
+    re.DOTALL,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +84,44 @@ def decode_card_credential(statement: Sign1) -> CardCredential:
 
 def decode_claims(payload: bytes) -> CardCredential:
     """Read the claims of a card credential."""
+    card = _read_usual(payload)
+    return _read_any(payload) if card is None else card
+
+
+def _read_usual(payload: bytes) -> CardCredential | None:
+    """Read the one shape that issued credentials have, in a fifth of the time; None says: read it the long way.
+
+    A door reads thousands of these a day and one at a time, so this is its hot path. What matches is the
+    deterministic encoding, byte for byte; anything in doubt is left to `_read_any`. A test holds the two together.
+    """
+    match = _USUAL.fullmatch(payload)
+    if match is None:
+        return None
+    head, agency, exp, iat, card_uuid, x, y, tiny, short, middle, large, uri_head, digits = match.groups()
+    expires_s, issued_s = int.from_bytes(exp, "big"), int.from_bytes(iat, "big")
+    size, number = len(agency), int(digits)
+    if (
+        head != (bytes((0x60 | size,)) if size < 24 else bytes((0x78, size)))
+        or uri_head[0] != 0x60 | len(STATUS_URI) + len(digits)
+        or not 0xFFFF < issued_s < expires_s  # below, four bytes are not the shortest form
+        or number > MAX_LIST_NUMBER
+        or card_uuid[6] >> 4 != 4
+        or card_uuid[8] >> 6 != 2
+    ):
+        return None
+    return CardCredential(
+        agency=check_agency_code(agency.decode()),
+        expires_s=expires_s,
+        issued_s=issued_s,
+        card_uuid=card_uuid,
+        key=CoseKey(x, y == b"\xf5"),
+        status_list=number,
+        status_index=int.from_bytes(tiny or short or middle or large, "big"),
+    )
+
+
+def _read_any(payload: bytes) -> CardCredential:
+    """Read any claims, or say what is wrong with them."""
     claims = fields(cbor.decode(payload, max_bytes=MAX_CREDENTIAL_BYTES, max_depth=4), _WHAT, _CLAIMS)
     confirmation = fields(claims[Claim.CNF], "card credential cnf", (COSE_KEY,))
     number, index = _decode_status(claims[Claim.STATUS])

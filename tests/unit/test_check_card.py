@@ -9,6 +9,8 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from statement_vectors import at, load, private_key, public_key, raw, rows, sign_with, trust_of
 
 from cardlink.check.cache import CredentialCache, VerifiedCredential
@@ -17,14 +19,21 @@ from cardlink.check.evidence import Answer, CredentialEvidence
 from cardlink.errors import Malformed
 from cardlink.piv.chuid import encode_chuid
 from cardlink.piv.fascn import FascN
+from cardlink.statements import cbor
 from cardlink.statements.bundle import Mechanism
 from cardlink.statements.card import (
     MAX_CREDENTIAL_BYTES,
     CardCredential,
+    _read_any,
+    _read_usual,
+    decode_claims,
+    encode_card_credential,
     issue_card_credential,
     read_card_credential,
 )
 from cardlink.statements.challenge import door_challenge_digest
+from cardlink.statements.cose import parse_sign1
+from cardlink.statements.cose_key import CoseKey
 from cardlink.statements.identity import Identity, issue_identity, read_identity
 from cardlink.statements.refusal import Reason, Refused
 from cardlink.statements.trust import KeyState, Trust, accept_trust_list, issue_trust_list
@@ -207,3 +216,47 @@ def test_an_identity_is_refused_for_its_reason(row: dict[str, str]) -> None:
 
 def test_every_reason_is_a_code_of_its_own() -> None:
     assert len({str(reason) for reason in Reason}) == len(Reason)
+
+
+CARDS = st.builds(
+    CardCredential,
+    agency=st.sampled_from(["H49", "G09", "H49.01.02", "H49." + "1" * 19, "H49." + "1" * 20, "H49." + "1" * 31]),
+    issued_s=st.sampled_from([0, 23, 65_535, 65_536]),
+    expires_s=st.sampled_from([65_537, 65_538, 1_782_864_000, (1 << 32) - 1, 1 << 32, 253_402_300_799]),
+    card_uuid=st.sampled_from([read_card_credential(GOOD).value.card_uuid]),
+    key=st.builds(CoseKey, x=st.binary(min_size=32, max_size=32), y_is_odd=st.booleans()),
+    status_list=st.sampled_from([0, 1, 9, 10, 65_535]),
+    status_index=st.sampled_from([0, 23, 24, 255, 256, 65_535, 65_536, (1 << 22) - 1]),
+)
+
+
+@given(CARDS)
+def test_every_card_is_read_the_same_both_ways(card: CardCredential) -> None:
+    payload = encode_card_credential(card)
+    assert _read_any(payload) == decode_claims(payload) == card
+
+
+@settings(max_examples=600)
+@given(CARDS, st.data())
+def test_the_quick_way_takes_nothing_that_the_long_way_refuses(card: CardCredential, data: st.DataObject) -> None:
+    payload = bytearray(encode_card_credential(card))
+    place = data.draw(st.integers(0, len(payload) - 1))
+    payload[place : place + data.draw(st.integers(0, 2))] = data.draw(st.binary(max_size=2))
+    try:
+        quick = _read_usual(bytes(payload))
+    except Malformed:
+        with pytest.raises(Malformed):
+            _read_any(bytes(payload))
+        return
+    assert quick is None or quick == _read_any(bytes(payload))
+
+
+@pytest.mark.parametrize("name", ["card", "identity", "cose", "status"])
+def test_an_envelope_is_read_the_same_both_ways(name: str) -> None:
+    """A payload one byte longer than the quick way takes is read the long way; both must give the same parts."""
+    for row in load(name)["good"]:
+        whole = raw(row)
+        statement = parse_sign1(whole, max_bytes=4096)
+        parts: Any = cbor.decode(whole[1:], max_bytes=4096)
+        assert [statement.protected, {}, statement.payload, statement.signature] == parts
+        assert statement.kid == cbor.decode(statement.protected, max_bytes=64)[4]  # type: ignore[index]  # a map
