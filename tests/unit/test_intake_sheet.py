@@ -101,7 +101,8 @@ def test_two_columns_of_one_meaning_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "cell", [date(1985, 6, 7), datetime(1985, 6, 7), "07/06/1985", "7/6/1985", "07-06-1985", "7.6.1985", "1985-06-07"]
+    "cell",
+    [date(1985, 6, 7), datetime(1985, 6, 7), "07/06/1985", "7/6/1985", "07-06-1985", "7.6.1985", "1985-06-07"],  # noqa: DTZ001 - a sheet has no zones
 )
 def test_dates_are_read_as_dates_or_day_first(tmp_path: Path, cell: object) -> None:
     assert read(tmp_path, changed(birth=cell)).rows[0].facts.birth_date == date(1985, 6, 7)
