@@ -32,14 +32,21 @@ class Database:
         uri = f"{path.absolute().as_uri()}?mode={'ro' if is_read_only else 'rwc'}"
         try:
             self._connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
-            if not is_read_only:
-                self._connection.execute("PRAGMA journal_mode = WAL")
-                self._connection.execute("PRAGMA synchronous = FULL")
-            self._prepare(is_read_only)
         except sqlite3.Error as error:
             raise StorageDamaged("database-damaged", path=path, why=error) from error
+        try:
+            self._prepare(is_read_only)
+        except sqlite3.Error as error:
+            self._connection.close()
+            raise StorageDamaged("database-damaged", path=path, why=error) from error
+        except StorageDamaged:
+            self._connection.close()
+            raise
 
     def _prepare(self, is_read_only: bool) -> None:
+        if not is_read_only:
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = FULL")
         (found,) = self._connection.execute("PRAGMA user_version").fetchone()
         if found == 0 and not is_read_only:
             self._connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT")

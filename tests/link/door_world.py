@@ -8,6 +8,7 @@ import secrets
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import UUID
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -33,6 +34,7 @@ from cardlink.statements.bundle import (
 )
 from cardlink.statements.card import CardCredential, issue_card_credential
 from cardlink.statements.cose_key import from_public_key
+from cardlink.statements.record import Kind, decode_record
 from cardlink.statements.status import (
     Entry,
     Event,
@@ -68,7 +70,10 @@ from cardos.vpcd import Answering
 from reader_daemon.clock import Clock
 from reader_daemon.config import Config
 from reader_daemon.daemon import Daemon
+from reader_daemon.database import Database
+from reader_daemon.door import Lock
 from reader_daemon.enrol import Enrolment
+from reader_daemon.loop import TapResult
 
 OWNER, VISITOR, STRANGER = "H38", "G09", "H49"
 DAY_S = 86_400
@@ -350,14 +355,16 @@ class World:
         config.enrolment_path.write_bytes(self.enrolment().encode())
         return config
 
-    def open_door(self, config: Config, machine: Machine | None = None) -> "Running":
+    def open_door(self, config: Config, machine: Machine | None = None, lock: Lock | None = None) -> "Running":
         """Open a door on that directory, with a clock of its own."""
         machine = machine if machine is not None else Machine(self.now)
-        return Running(self, config, machine)
+        return Running(self, config, machine, lock)
 
-    def ready_door(self, directory: Path, bundle: Bundle, machine: Machine | None = None) -> "Running":
+    def ready_door(
+        self, directory: Path, bundle: Bundle, machine: Machine | None = None, lock: Lock | None = None
+    ) -> "Running":
         """A door with trust list, status and rules, fresh."""
-        door = self.open_door(self.install(directory), machine)
+        door = self.open_door(self.install(directory), machine, lock)
         assert door.state.take_trust(self.issue_trust()) is None
         assert door.state.take_snapshots([self.snapshot()], []) is None
         assert door.state.take_bundle(self.issue_rules(bundle)) is None
@@ -368,14 +375,14 @@ class World:
 class Running:
     """An opened door in this process."""
 
-    def __init__(self, world: World, config: Config, machine: Machine) -> None:
+    def __init__(self, world: World, config: Config, machine: Machine, lock: Lock | None = None) -> None:
         self.world = world
         self.config = config
         self.machine = machine
         self.lock = ListLock()
         newest_s = _newest_signed(config)
         clock = Clock(newest_s, wall=machine.wall, monotonic=machine.monotonic)
-        self.daemon = Daemon.open(config, lock=self.lock, clock=clock)
+        self.daemon = Daemon.open(config, lock=lock if lock is not None else self.lock, clock=clock)
         self.state = self.daemon.state
         self.loop = self.daemon.loop
         self.clock = clock
@@ -394,8 +401,6 @@ class Running:
 
     def alarms(self) -> list[str]:
         """Reasons of the alarm records now in the log."""
-        from cardlink.statements.record import Kind, decode_record
-
         rows = self.daemon.database.rows("SELECT record FROM records ORDER BY boot, seq")
         records = [decode_record(row[0]) for row in rows if isinstance(row[0], bytes)]
         return [str(one.reason) for one in records if one.kind == Kind.ALARM]
@@ -410,12 +415,10 @@ class Tapped:
 
     said: str
     opened: bool
-    result: object
+    result: TapResult
 
 
 def _newest_signed(config: Config) -> int:
-    from reader_daemon.database import Database
-
     if not config.database_path.exists():
         return 0
     database = Database(config.database_path)
@@ -425,6 +428,4 @@ def _newest_signed(config: Config) -> int:
 
 
 def _uuid_text(raw: bytes) -> str:
-    from uuid import UUID
-
     return str(UUID(bytes=raw))

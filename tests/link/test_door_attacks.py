@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -70,7 +69,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
 
 
 def test_a_card_of_ours_opens_in_three_exchanges_and_at_most_450_bytes(place: Place) -> None:
-    result: Any = place.door.tap(place.card).result
+    result = place.door.tap(place.card).result
     assert result.opened
     assert result.exchanges == 3
     assert result.bytes_out + result.bytes_in <= 450
@@ -107,7 +106,7 @@ def test_a_visitor_of_the_other_agency_enters_by_the_rule_for_that_agency(tmp_pa
 def test_a_clone_with_copied_public_data_is_an_alarm(place: Place) -> None:
     clone = Card(MemoryStore(faults.clone(place.card.card)))
     assert place.tap(clone) == "bad-signature"
-    assert place.door.tap(clone).result.reason in ALARMS  # type: ignore[attr-defined]  # a TapResult
+    assert place.door.tap(clone).result.reason in ALARMS
 
 
 def test_a_statement_of_card_a_on_card_b_is_refused(place: Place) -> None:
@@ -375,7 +374,7 @@ def test_a_relay_is_bounded_by_the_time_budget(tmp_path: Path, delay_s: float) -
 
 
 def test_a_card_torn_away_after_any_byte_leaves_the_lock_shut_and_one_event(place: Place) -> None:
-    whole: Any = place.door.tap(place.card).result
+    whole = place.door.tap(place.card).result
     total = whole.bytes_out + whole.bytes_in
     for number in range(0, total, 7):
         before = len(place.records())
@@ -551,7 +550,7 @@ def test_a_lost_clock_opens_nothing_until_a_nonce_is_answered(tmp_path: Path) ->
 
 def test_the_door_goes_on_offline_flags_and_at_last_denies(place: Place) -> None:
     place.door.machine.run(3601)
-    result: Any = place.door.tap(place.card).result
+    result = place.door.tap(place.card).result
     assert result.opened
     assert result.decision.is_stale
     place.door.machine.run(DAY_S)

@@ -1,0 +1,367 @@
+"""What the feed's channel can try: forged, foreign, old, reordered statements; and an old disk put back."""
+
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from door_world import DAY_S, OWNER, VISITOR, Key, Machine, Running, World, uuid4
+
+from cardlink.statements.refusal import Reason, Refused
+from cardlink.statements.status import Status
+from cardlink.statements.trust import ListEntry, Use
+from reader_daemon.clock import MAX_STEP_S
+from reader_daemon.reasons import DoorReason
+
+
+class Place:
+    def __init__(self, tmp_path: Path) -> None:
+        self.path = tmp_path / "door"
+        self.world = World()
+        self.card = self.world.issue()
+        self.bundle = self.world.everybody(self.card)
+        self.door = self.world.ready_door(self.path, self.bundle)
+
+    def restart(self, machine: Machine | None = None, change: Callable[[], None] | None = None) -> Running:
+        self.door.close()
+        if change is not None:
+            change()
+        self.door = self.world.open_door(self.door.config, machine if machine is not None else self.door.machine)
+        return self.door
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    made = Place(tmp_path)
+    yield made
+    made.door.close()
+
+
+def why(refusal: Refused | None) -> Reason:
+    assert refusal is not None
+    return refusal.reason
+
+
+# -- status ------------------------------------------------------------------------------------------------------
+
+
+def test_events_apply_in_order_only(place: Place) -> None:
+    first, second, third = (place.world.set_status(index, Status.SUSPENDED) for index in (10, 11, 12))
+    state = place.door.state
+    assert why(state.take_event(second)) is Reason.GAP
+    assert state.take_event(first) is None
+    assert why(state.take_event(third)) is Reason.GAP
+    assert state.take_event(second) is None
+    assert state.take_event(third) is None
+    assert state.view.status is not None
+    assert state.view.status.seq == 3
+
+
+def test_the_same_event_again_is_no_alarm_and_another_under_its_number_is(place: Place) -> None:
+    event = place.world.set_status(10, Status.SUSPENDED)
+    assert place.door.state.take_event(event) is None
+    assert why(place.door.state.take_event(event)) is Reason.OLDER
+    assert place.door.alarms() == []
+    place.world.seq -= 1
+    assert why(place.door.state.take_event(place.world.set_status(11, Status.SUSPENDED))) is Reason.OLDER
+    assert place.door.alarms() == ["older"]
+
+
+def test_a_revocation_cannot_be_taken_back(place: Place) -> None:
+    assert place.door.state.take_event(place.world.set_status(place.card, Status.REVOKED)) is None
+    assert why(place.door.state.take_event(place.world.set_status(place.card, Status.VALID))) is Reason.TERMINAL_STATUS
+    assert place.door.alarms() == ["terminal-status"]
+    assert place.door.tap(place.card).said == "revoked"
+
+
+def test_a_snapshot_cannot_take_a_revocation_back_either(place: Place) -> None:
+    assert place.door.state.take_event(place.world.set_status(place.card, Status.REVOKED)) is None
+    place.world.statuses.clear()
+    place.world.seq = 9
+    assert why(place.door.state.take_snapshots([place.world.snapshot()], [])) is Reason.TERMINAL_STATUS
+    assert place.door.tap(place.card).said == "revoked"
+
+
+@pytest.mark.parametrize(
+    ("signer", "want"), [("unknown", Reason.WRONG_LIST_SIGNER), ("card", Reason.WRONG_LIST_SIGNER)]
+)
+def test_an_event_by_any_other_key_is_refused(place: Place, signer: str, want: Reason) -> None:
+    key = Key() if signer == "unknown" else place.world.card
+    assert why(place.door.state.take_event(place.world.set_status(10, Status.REVOKED, key))) is want
+    assert place.door.alarms() == [str(want)]
+
+
+def test_a_forged_event_is_refused_and_the_state_stays(place: Place) -> None:
+    raw = bytearray(place.world.set_status(place.card, Status.REVOKED))
+    raw[-1] ^= 1
+    assert why(place.door.state.take_event(bytes(raw))) is Reason.FORGED_STATEMENT
+    assert place.door.tap(place.card).said == "granted"
+
+
+@pytest.mark.parametrize("raw", [b"", b"\xd2", bytes(2000), b"\xd2\x84" + b"\x9f" * 500])
+def test_junk_is_malformed_wherever_it_comes_in(place: Place, raw: bytes) -> None:
+    state = place.door.state
+    assert why(state.take_event(raw)) is Reason.MALFORMED_STATEMENT
+    assert why(state.take_heartbeat(raw)) is Reason.MALFORMED_STATEMENT
+    assert why(state.take_fresh(raw, bytes(16), 0.0)) is Reason.MALFORMED_STATEMENT
+    assert why(state.take_trust(raw)) is Reason.MALFORMED_STATEMENT
+    assert why(state.take_bundle(raw)) is Reason.MALFORMED_STATEMENT
+    assert why(state.take_snapshots([raw], [])) is Reason.MALFORMED_STATEMENT
+    assert place.door.tap(place.card).said == "granted"
+
+
+def test_a_truncated_or_foreign_snapshot_is_refused(place: Place) -> None:
+    state, world = place.door.state, place.world
+    assert why(state.take_snapshots([world.snapshot(packed=bytes(10))], [])) is Reason.WRONG_LIST_LENGTH
+    assert why(state.take_snapshots([world.snapshot(number=2)], [])) is Reason.UNKNOWN_LIST
+    assert why(state.take_snapshots([world.snapshot(Key())], [])) is Reason.WRONG_LIST_SIGNER
+    assert why(state.take_snapshots([world.snapshot(epoch=2)], [])) is Reason.WRONG_EPOCH
+    assert why(state.take_snapshots([world.snapshot(expires_s=world.now_s - 1, issued_s=world.now_s - 9)], [])) is (
+        Reason.EXPIRED
+    )
+    assert why(state.take_snapshots([], [])) is Reason.UNKNOWN_LIST
+
+
+def test_an_older_snapshot_is_refused_and_the_newer_state_kept(place: Place) -> None:
+    old = place.world.snapshot()
+    place.door.state.take_event(place.world.set_status(place.card, Status.SUSPENDED))
+    assert why(place.door.state.take_snapshots([old], [])) is Reason.OLDER
+    assert place.door.tap(place.card).said == "suspended"
+    assert place.door.state.take_snapshots([old], place.world.events) is None  # with the events after it, it is not old
+
+
+def test_heartbeats_must_be_newer_than_the_last(place: Place) -> None:
+    world, state = place.world, place.door.state
+    beat = world.heartbeat(issued_s=world.now_s + 1)
+    assert state.take_heartbeat(beat) is None
+    assert why(state.take_heartbeat(beat)) is Reason.OLDER
+    assert why(state.take_heartbeat(world.heartbeat(issued_s=world.now_s + 2, seq=7))) is Reason.GAP
+    assert state.take_heartbeat(world.heartbeat(issued_s=world.now_s + 3)) is None
+
+
+def test_only_the_answer_to_this_nonce_makes_fresh(place: Place) -> None:
+    place.door.machine.run(100)
+    world, state = place.world, place.door.state
+    at_s = place.door.clock.monotonic_s()
+    assert why(state.take_fresh(world.fresh(bytes(16)), b"n" * 16, at_s)) is Reason.WRONG_NONCE
+    assert why(state.take_fresh(world.fresh(b"n" * 16, seq=5), b"n" * 16, at_s)) is Reason.GAP
+    assert state.stale_s() == pytest.approx(100, abs=1)
+    assert state.take_fresh(world.fresh(b"n" * 16), b"n" * 16, at_s) is None
+    assert state.stale_s() == pytest.approx(0, abs=1)
+
+
+def test_a_signed_time_far_ahead_moves_the_clock_five_minutes_and_raises_an_alarm(place: Place) -> None:
+    before_s = place.door.clock.now_s()
+    beat = place.world.heartbeat(issued_s=place.world.now_s + MAX_STEP_S - 1)
+    assert place.door.state.take_heartbeat(beat) is None
+    nonce = bytes(16)
+    fresh = place.world.fresh(nonce, issued_s=place.world.now_s + 2 * MAX_STEP_S - 2)
+    assert place.door.state.take_fresh(fresh, nonce, 0.0) is None
+    assert place.door.clock.now_s() == pytest.approx(before_s + 2 * MAX_STEP_S - 2, abs=1)
+    too_far = place.world.heartbeat(issued_s=place.world.now_s + 10 * MAX_STEP_S)
+    assert why(place.door.state.take_heartbeat(too_far)) is Reason.NOT_YET_VALID
+    assert "not-yet-valid" in place.door.alarms()
+
+
+# -- bundle and trust list ---------------------------------------------------------------------------------------
+
+
+def test_a_bundle_of_another_owner_or_door_or_number_is_refused(place: Place) -> None:
+    world, state = place.world, place.door.state
+    foreign = replace(place.bundle, owner=VISITOR, seq=9)
+    assert why(state.take_bundle(world.issue_rules(foreign, world.visitor_bundle))) is Reason.WRONG_OWNER
+    assert why(state.take_bundle(world.issue_rules(replace(place.bundle, seq=9), world.visitor_bundle))) is (
+        Reason.OUT_OF_SCOPE
+    )
+    elsewhere = replace(place.bundle, door_uuid=uuid4(), seq=9)
+    assert why(state.take_bundle(world.issue_rules(elsewhere))) is Reason.WRONG_DOOR
+    assert why(state.take_bundle(world.issue_rules(replace(place.bundle, seq=0)))) is Reason.OLDER
+    assert why(state.take_bundle(world.issue_rules(replace(place.bundle, rules=())))) is Reason.FORKED
+    assert why(state.take_bundle(world.issue_rules(replace(place.bundle, seq=9), world.card))) is Reason.WRONG_USE
+    assert place.door.tap(place.card).said == "granted"
+
+
+def test_a_newer_bundle_takes_effect_at_once(place: Place) -> None:
+    assert place.door.state.take_bundle(place.world.issue_rules(place.world.rules())) is None
+    assert place.door.tap(place.card).said == DoorReason.UNKNOWN_CARD
+
+
+def test_a_bundle_with_a_zone_that_this_machine_lacks_says_so(place: Place) -> None:
+    settings = replace(place.bundle.settings, time_zone="Asia/Nowhere")
+    bundle = replace(place.world.everybody(place.card), settings=settings)
+    assert place.door.state.take_bundle(place.world.issue_rules(bundle)) is None
+    assert place.door.tap(place.card).said == DoorReason.ZONE_MISSING
+
+
+def test_a_trust_list_needs_the_roots_of_the_one_before(place: Place) -> None:
+    world, state = place.world, place.door.state
+    stranger = Key()
+    own_roots = replace(world.trust_list(2), roots=replace(world.trust_list().roots, keys=(stranger.cose,)))
+    assert why(state.take_trust(world.issue_trust(own_roots, stranger))) is Reason.THRESHOLD_NOT_MET
+    assert why(state.take_trust(world.issue_trust(world.trust_list(0)))) is Reason.OLDER
+    other = replace(world.trust_list(1), keys=world.trust_list(1).keys[:-1])
+    assert why(state.take_trust(world.issue_trust(other))) is Reason.FORKED
+    raw = bytearray(world.issue_trust(world.trust_list(2)))
+    raw[-1] ^= 1
+    assert why(state.take_trust(bytes(raw))) is Reason.FORGED_STATEMENT
+    assert state.take_trust(world.issue_trust(world.trust_list(2))) is None
+
+
+def test_a_first_trust_list_must_be_signed_by_the_pinned_roots(tmp_path: Path) -> None:
+    world, other = World(), World()
+    door = world.open_door(world.install(tmp_path / "door"))
+    assert why(door.state.take_trust(other.issue_trust())) is Reason.THRESHOLD_NOT_MET
+    assert door.state.take_trust(world.issue_trust()) is None
+    door.close()
+
+
+def test_a_new_list_in_the_trust_list_leaves_the_status_of_the_old_one_in_force(place: Place) -> None:
+    content = place.world.trust_list(2)
+    more = replace(content, lists=(*content.lists, ListEntry(2, 100, place.world.status.kid)))
+    assert place.door.state.take_trust(place.world.issue_trust(more)) is None
+    assert place.door.tap(place.card).said == "granted"
+
+
+def test_what_a_compromised_status_signer_said_no_longer_counts(place: Place) -> None:
+    content, new = place.world.trust_list(2), Key()
+    keys = tuple(one for one in content.keys if one.use is not Use.STATUS)
+    entry = place.world.entry(new, Use.STATUS, OWNER)
+    changed = replace(content, keys=(*keys, entry), lists=(ListEntry(1, 1000, new.kid),))
+    assert place.door.state.take_trust(place.world.issue_trust(changed)) is None
+    assert place.door.tap(place.card).said == DoorReason.NO_STATUS
+    assert place.door.state.take_snapshots([place.world.snapshot(new)], []) is None
+    assert place.door.tap(place.card).said == "granted"
+
+
+# -- over a restart ----------------------------------------------------------------------------------------------
+
+
+def test_everything_is_there_again_after_a_restart_without_any_network(place: Place) -> None:
+    other = place.world.issue()
+    place.door.state.take_bundle(place.world.issue_rules(place.world.everybody(place.card, other)))
+    place.door.state.take_event(place.world.set_status(other, Status.REVOKED))
+    door = place.restart()
+    assert door.tap(place.card).said == "granted"
+    assert door.tap(other).said == "revoked"
+    assert door.alarms() == []
+
+
+def test_older_statements_are_refused_also_after_a_restart(place: Place) -> None:
+    old_bundle, old_snapshot = place.world.issue_rules(place.bundle), place.world.snapshot()
+    place.door.state.take_bundle(place.world.issue_rules(place.world.rules()))
+    place.door.state.take_trust(place.world.issue_trust(place.world.trust_list(5)))
+    place.door.state.take_event(place.world.set_status(place.card, Status.SUSPENDED))
+    state = place.restart().state
+    assert why(state.take_bundle(old_bundle)) is Reason.OLDER
+    assert why(state.take_snapshots([old_snapshot], [])) is Reason.OLDER
+    assert why(state.take_trust(place.world.issue_trust(place.world.trust_list(4)))) is Reason.OLDER
+
+
+def edit(place: Place, *statements: str) -> Callable[[], None]:
+    def change() -> None:
+        connection = sqlite3.connect(place.path / "door.db")
+        for statement in statements:
+            connection.execute(statement)
+        connection.commit()
+        connection.close()
+
+    return change
+
+
+def test_status_rolled_back_in_the_database_opens_nothing_and_raises_an_alarm(place: Place) -> None:
+    place.door.state.take_event(place.world.set_status(place.card, Status.SUSPENDED))
+    assert place.door.tap(place.card).said == "suspended"
+    rows = "DELETE FROM status_events", "UPDATE numbers SET value = 0 WHERE name = 'status_seq'"
+    door = place.restart(change=edit(place, *rows))
+    assert door.tap(place.card).said == DoorReason.NO_STATUS
+    assert "older" in door.alarms()
+    assert door.state.take_snapshots([place.world.snapshot()], []) is None
+    assert door.tap(place.card).said == "suspended"
+
+
+def test_a_status_table_without_its_last_event_is_refused_by_the_number_kept(place: Place) -> None:
+    place.door.state.take_event(place.world.set_status(place.card, Status.SUSPENDED))
+    door = place.restart(change=edit(place, "DELETE FROM status_events"))
+    assert door.tap(place.card).said == DoorReason.NO_STATUS
+
+
+def test_an_old_bundle_put_back_is_refused(place: Place) -> None:
+    old = place.world.issue_rules(place.bundle).hex()
+    place.door.state.take_bundle(place.world.issue_rules(place.world.rules()))
+    assert place.door.tap(place.card).said == DoorReason.UNKNOWN_CARD
+    rows = (
+        f"UPDATE statements SET body = x'{old}' WHERE kind = 'bundle'",  # noqa: S608 our own hex
+        "UPDATE numbers SET value = 1 WHERE name = 'bundle_seq'",
+    )
+    door = place.restart(change=edit(place, *rows))
+    assert door.tap(place.card).said == DoorReason.NO_BUNDLE
+    assert "older" in door.alarms()
+
+
+def test_a_whole_old_disk_put_back_is_made_good_by_the_centre_and_never_below_its_own_numbers(place: Place) -> None:
+    place.door.close()
+    shutil.copytree(place.path, place.path.with_name("copy"))
+    place.door = place.world.open_door(place.door.config, place.door.machine)
+    place.door.state.take_event(place.world.set_status(place.card, Status.REVOKED))
+    place.door.close()
+    shutil.rmtree(place.path)
+    shutil.copytree(place.path.with_name("copy"), place.path)
+    place.door = place.world.open_door(place.door.config, place.door.machine)
+    place.door.machine.run(1)
+    # the disk alone cannot know; the centre's heartbeat shows that events are missing, and its log shows the fork
+    assert why(place.door.state.take_heartbeat(place.world.heartbeat(issued_s=place.world.now_s + 1))) is Reason.GAP
+    assert place.door.state.take_event(place.world.events[-1]) is None
+    assert place.door.tap(place.card).said == "revoked"
+
+
+@pytest.mark.parametrize("kind", ["trust", "snapshot", "bundle"])
+def test_a_statement_damaged_on_disk_is_not_used_and_raises_an_alarm(place: Place, kind: str) -> None:
+    cut = "CAST(substr(body, 1, length(body) - 1) || x'00' AS BLOB)"
+    spoil = f"UPDATE statements SET body = {cut} WHERE kind = '{kind}'"  # noqa: S608 our own words
+    door = place.restart(change=edit(place, spoil))
+    assert not door.tap(place.card).opened
+    assert "forged-statement" in door.alarms()
+
+
+def test_staleness_goes_on_over_restarts_and_each_start_costs_some(place: Place) -> None:
+    place.door.machine.run(1000)
+    door = place.restart()
+    assert door.state.stale_s() == pytest.approx(1300, abs=2)  # 1000 and five minutes for the start
+    machine = Machine(place.world.now)
+    machine.wall_s = place.world.now_s + 1  # the clock was set back while the power was off
+    door = place.restart(machine)
+    assert door.state.stale_s() >= 1600 - 2
+
+
+def test_a_door_never_fresh_is_stale_without_end(tmp_path: Path) -> None:
+    world = World()
+    card = world.issue()
+    door = world.open_door(world.install(tmp_path / "door"))
+    door.state.take_trust(world.issue_trust())
+    door.state.take_snapshots([world.snapshot()], [])
+    door.state.take_bundle(world.issue_rules(world.everybody(card)))
+    assert door.tap(card).said == DoorReason.STALE
+    door.close()
+
+
+def test_a_status_list_that_ran_out_while_the_door_was_off_is_named(place: Place) -> None:
+    machine = Machine(place.world.now)
+    machine.run(8 * DAY_S)
+    assert place.restart(machine).tap(place.card).said == DoorReason.STATUS_EXPIRED
+
+
+def test_a_bundle_that_ran_out_while_the_door_was_off_is_named(place: Place) -> None:
+    bundle = replace(place.world.everybody(place.card), expires_s=place.world.now_s + 60)
+    place.door.state.take_bundle(place.world.issue_rules(bundle))
+    machine = Machine(place.world.now)
+    machine.run(61)
+    assert place.restart(machine).tap(place.card).said == DoorReason.BUNDLE_EXPIRED
+
+
+def test_two_processes_on_one_directory_are_told_apart(place: Place) -> None:
+    from reader_daemon.errors import StorageDamaged
+
+    with pytest.raises(StorageDamaged, match="data-in-use"):
+        place.world.open_door(place.door.config)
