@@ -43,12 +43,12 @@ def settle(
 
 def main() -> int:
     """Run one command with the process's arguments."""
-    return run(sys.argv[1:], os.environ)
+    return run(sys.argv[1:])
 
 
-def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
+def run(arguments: Sequence[str]) -> int:
     """Run one command; answers its exit code."""
-    lang = _language(arguments, environ)
+    lang = _language(arguments, os.environ)
     command = typer.main.get_command(app)
     translate(command, lang)
     try:
