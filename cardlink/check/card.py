@@ -17,7 +17,13 @@ from cardlink.statements.challenge import door_challenge_digest, verify_answer
 from cardlink.statements.cose_key import from_public_key
 from cardlink.statements.identity import Identity, belongs_to_issuer, read_identity
 from cardlink.statements.refusal import Reason, Refused
-from cardlink.statements.signers import check_signature, check_signer_times, find_signer, verify_statement
+from cardlink.statements.signers import (
+    check_not_ahead,
+    check_signature,
+    check_signer_times,
+    find_signer,
+    verify_statement,
+)
 from cardlink.statements.trust import Trust, Use
 
 
@@ -79,6 +85,9 @@ def verify_credential(raw: bytes, trust: Trust, now: datetime, cache: Credential
     timely = check_signer_times(verified.signer, card.issued_s, trust, now, (card.card_uuid, verified.key_hash))
     if isinstance(timely, Refused):
         return timely
+    ahead = check_not_ahead(card.issued_s, now)
+    if ahead is not None:
+        return ahead
     if now.timestamp() >= card.expires_s:
         return Refused(Reason.EXPIRED, f"credential at {card.expires_s}")
     return verified

@@ -38,9 +38,14 @@ def check_signer_times(
         return Refused(Reason.SIGNER_PERIOD, f"kid {entry.kid.hex()} did not sign at {signed_s}")
     if now_s >= entry.verifies_until_s:
         return Refused(Reason.REVOKED_SIGNER, f"kid {entry.kid.hex()}")
-    if signed_s > now_s + SKEW_S:
-        return Refused(Reason.NOT_YET_VALID, f"signed at {signed_s}, later than now")
     return signer
+
+
+def check_not_ahead(signed_s: int, now: datetime) -> Refused | None:
+    """Refuse what was signed later than now, but for the clocks' five minutes; None for the rest."""
+    if signed_s > now.timestamp() + SKEW_S:
+        return Refused(Reason.NOT_YET_VALID, f"signed at {signed_s}, later than now")
+    return None
 
 
 def check_signature(statement: Sign1, signer: Signer) -> Signer | Refused:
@@ -53,13 +58,19 @@ def check_signature(statement: Sign1, signer: Signer) -> Signer | Refused:
 
 
 def verify_statement(
-    statement: Sign1, use: Use, issuer: str, signed_s: int, trust: Trust, now: datetime
+    statement: Sign1, use: Use, issuer: str, signed_s: int, trust: Trust, now: datetime, *, may_be_ahead: bool = False
 ) -> Signer | Refused:
-    """The whole judgement of an envelope: signer, times, signature; cheapest first."""
+    """The whole judgement of an envelope: signer, times, signature; cheapest first.
+
+    `may_be_ahead`: the message tells a door the time (F6), so its own must not be measured by the door's clock.
+    """
     signer = find_signer(statement, use, issuer, trust)
     if isinstance(signer, Refused):
         return signer
     timely = check_signer_times(signer, signed_s, trust, now)
     if isinstance(timely, Refused):
         return timely
+    ahead = None if may_be_ahead else check_not_ahead(signed_s, now)
+    if ahead is not None:
+        return ahead
     return check_signature(statement, signer)

@@ -240,7 +240,10 @@ def decode_fresh(payload: bytes) -> Fresh:
 def verify_feed_message(
     received: Received[Snapshot] | Received[Event] | Received[Heartbeat] | Received[Fresh], trust: Trust, now: datetime
 ) -> Signer | Refused:
-    """Say who signed a message of the feed: for each list that it speaks of, the signer that F8 names."""
+    """Say who signed a message of the feed: for each list that it speaks of, the signer that F8 names.
+
+    A message from ahead of `now` is taken: what it does to the door's clock, and how far, is the door's to decide.
+    """
     message, statement = received.value, received.statement
     if message.epoch != trust.content.epoch:
         return Refused(Reason.WRONG_EPOCH, f"epoch {message.epoch}, trust list says {trust.content.epoch}")
@@ -263,7 +266,7 @@ def verify_feed_message(
         and statement.kid not in {one.signer for one in trust.lists.values()}
     ):
         return Refused(Reason.WRONG_LIST_SIGNER, f"kid {statement.kid.hex()} signs no list")
-    return verify_statement(statement, Use.STATUS, message.issuer, message.issued_s, trust, now)
+    return verify_statement(statement, Use.STATUS, message.issuer, message.issued_s, trust, now, may_be_ahead=True)
 
 
 def _beat(message: Event | Heartbeat | Fresh) -> dict[int, object]:

@@ -25,7 +25,7 @@ def load(name: str) -> dict[str, Any]:
     return content
 
 
-def rows(name: str, part: str) -> Any:
+def rows(name: str, part: str) -> pytest.MarkDecorator:
     """Parametrize a test by the rows of one part of a file; the row's name is the test's id."""
     listed = load(name)[part]
     return pytest.mark.parametrize("row", listed, ids=[row["name"] for row in listed])

@@ -36,7 +36,7 @@ def _statements(part: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
         yield "head", "head", row
 
 
-def _cases(part: str) -> Any:
+def _cases(part: str) -> pytest.MarkDecorator:
     listed = [pytest.param(rule, row, id=f"{name}: {row['name']}") for name, rule, row in _statements(part)]
     return pytest.mark.parametrize(("rule", "row"), listed)
 
