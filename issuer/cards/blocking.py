@@ -62,7 +62,10 @@ def block(
     """Stop a card at every door, at once: status 2, or 3 with an alarm for a stolen one."""
     before = lifecycle.find(session, card_id).state
     card = lifecycle.move(session, hsm, actor, card_id, EVENT_OF[reason], now, reason=note or reason)
-    card.blocked_from, card.blocked_by, card.blocked_at = before, actor.user_id, now
+    if before not in BLOCKED:
+        card.blocked_from, card.blocked_by, card.blocked_at = before, actor.user_id, now
+    elif card.blocked_by != actor.user_id:  # two have had a hand in it: nobody takes both back alone
+        card.blocked_by = None
     card.unblock_by = None
     session.flush()
     return Changed(card, status.head(session))

@@ -21,7 +21,7 @@ from issuer.cards.tables import Card, PersonalisationObject, PersonalisationStep
 from issuer.database import SessionFactory
 from issuer.errors import Conflict, NotFound, Refused
 
-LEASE = timedelta(seconds=60)
+LEASE = timedelta(seconds=30)
 """So long after its last step a job still belongs to the one who holds it."""
 STARTED, DONE = "started", "done"
 TOKEN_BYTES = 16

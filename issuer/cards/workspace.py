@@ -1,0 +1,83 @@
+"""What the steps of one personalisation work with: the job's facts, its journal, its channel, what it has prepared."""
+
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+
+from sqlalchemy.orm import Session
+
+from cardlink.piv.tables import KeyRef
+from issuer import database
+from issuer.cards import journal
+from issuer.cards.journal import Journal
+from issuer.cards.plan import Plan
+from issuer.cards.talk import CARD, TRANSPORT, Channel
+from issuer.database import SessionFactory
+from issuer.policy import Actor
+from issuer.trust.port import Hsm
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What does not change during a job."""
+
+    card_id: uuid.UUID
+    card_uuid: uuid.UUID
+    person_id: uuid.UUID
+    serial: str
+    transport_label: str
+    master_label: str
+
+
+class Workspace:
+    """One job's things, in the hand of one station."""
+
+    def __init__(
+        self,
+        factory: SessionFactory,
+        hsm: Hsm,
+        actor: Actor,
+        subject: Subject,
+        plan: Plan,
+        token: bytes,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self.factory = factory
+        self.hsm = hsm
+        self.actor = actor
+        self.subject = subject
+        self.plan = plan
+        self.clock = clock
+        self.journal = Journal(factory, subject.card_id, token, plan, clock)
+        self.journal.load()
+        labels = {TRANSPORT: subject.transport_label, CARD: subject.master_label}
+        self.channel = Channel(hsm, str(subject.card_id), subject.serial, plan.profile, labels)
+        self._contents: Mapping[int, bytes] | None = None
+
+    def read(self, build: Callable[[Session], T]) -> T:
+        """Read from the register in a transaction of its own."""
+        with database.reading(self.factory) as session:
+            return build(session)
+
+    def points(self) -> dict[KeyRef, bytes]:
+        """The public points of the keys made on the card, as its protected answers told them."""
+        points: dict[KeyRef, bytes] = {}
+        for step in self.plan.steps:
+            entry = self.journal.entry(step.name)
+            if step.slot is not None and entry is not None:
+                points[step.slot.ref] = bytes.fromhex(entry.facts["point"])
+        return points
+
+    def contents(self) -> Mapping[int, bytes]:
+        """The prepared objects, read once."""
+        if self._contents is None:
+            self._contents = self.read(lambda session: journal.objects_of(session, self.subject.card_id))
+        return self._contents
+
+    def keep_contents(self, contents: Mapping[int, bytes]) -> None:
+        """Remember the objects that were just prepared and stored."""
+        self._contents = contents
