@@ -56,8 +56,9 @@ def run(arguments: Sequence[str]) -> int:
     except IssuerError as error:
         return _complain(error, lang)
     except TyperException as error:
-        if error.message:
-            _write("error", error.message[0].lower() + error.message[1:].rstrip("."))
+        said = error.format_message()
+        if said:
+            _write("error", said[0].lower() + said[1:].rstrip("."))
         return 2
     except DBAPIError as error:
         why = str(error.orig).strip().splitlines()[0]

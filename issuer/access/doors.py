@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from cardlink.statements import cbor
 from cardlink.statements.cose_key import CoseKey, decode_cose_key
-from issuer import ids, policy
+from issuer import ids, outbox, policy
 from issuer.access import settings
 from issuer.access.tables import Door
 from issuer.audit import log as audit
@@ -49,6 +49,7 @@ def add(session: Session, actor: Actor, plan: DoorPlan, now: datetime) -> Door:
     policy.require(actor, Action.DOOR_MANAGE, plan.owner_agency)
     if not plan.name.strip():
         raise Refused("door.needs_name")
+    outbox.lock(session)
     taken = select(Door.id).where(
         Door.owner_agency == plan.owner_agency, Door.name == plan.name, Door.retired_at.is_(None)
     )
@@ -107,8 +108,9 @@ def enrol(session: Session, code: str, key: CoseKey, door_id: uuid.UUID | None, 
     The same code with the same key again gives the same answer while the code lives: a lost answer does no harm.
     Raises Refused("feed.bad_code") without saying what was wrong with it.
     """
+    outbox.lock(session)
     wanted = _code_hash(code)
-    door = session.scalar(select(Door).where(Door.code_hash == wanted))
+    door = session.scalar(select(Door).where(Door.code_hash == wanted).execution_options(populate_existing=True))
     if (
         door is None
         or door.code_hash is None
@@ -170,8 +172,13 @@ def named(session: Session, actor: Actor, name: str) -> Door:
 
 
 def managed(session: Session, actor: Actor, door_id: uuid.UUID) -> Door:
-    """A door in service that the actor may change. Raises NotFound, Forbidden."""
-    found = session.get(Door, door_id)
+    """A door in service that the actor may change, for this transaction alone. Raises NotFound, Forbidden.
+
+    Changes of doors and rules end in the audit log and often in a bundle, so they begin with those locks.
+    """
+    outbox.lock(session)
+    session.flush()
+    found = session.get(Door, door_id, populate_existing=True)
     if found is None or found.retired_at is not None:
         raise NotFound("door.unknown", door=str(door_id))
     policy.require(actor, Action.DOOR_MANAGE, found.owner_agency)

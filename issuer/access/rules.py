@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from cardlink.errors import Malformed
 from cardlink.statements.agency import check_agency_code
 from cardlink.statements.bundle import DAYS_OF_WEEK, MAX_RANGES, MINUTES_OF_DAY
-from issuer import policy
+from issuer import outbox, policy
 from issuer.access import doors
 from issuer.access.tables import Calendar, Door, DoorRule, DoorRulePerson
 from issuer.audit import log as audit
@@ -155,6 +155,7 @@ def add_calendar(
         raise Refused("calendar.needs_seven_days", days=len(week))
     for intervals in (*week, *days.values()):
         _check_intervals(intervals)
+    outbox.lock(session)
     if not name.strip() or _find_calendar(session, owner_agency, name) is not None:
         raise Conflict("calendar.name_taken", name=name, agency=owner_agency)
     calendar = Calendar(

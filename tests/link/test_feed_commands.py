@@ -1,0 +1,100 @@
+"""`issuer doors` as an administrator types it, down to what a listening door hears."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from feed_centre import INSTALLATION, OWNER, Centre, DoorKey, open_centre
+
+from cardlink.statements import bundle as bundle_wire
+from cardlink.statements import cbor
+
+
+@pytest.fixture(scope="module")
+def centre(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Centre]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    with open_centre(tmp_path_factory.mktemp("feed"), port) as centre:
+        yield centre
+
+
+def issuer(centre: Centre, *arguments: str, code: int = 0, lang: str = "vi") -> tuple[str, str]:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "issuer", "--lang", lang, *arguments],
+        env={**os.environ, "THEMO_CONFIG": str(centre.feed.config), "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == code, done.stderr
+    return done.stdout, done.stderr
+
+
+def test_from_a_new_door_to_all_doors_confirmed(centre: Centre) -> None:
+    arguments = ("--owner", OWNER, "--place", "Tầng 1", "--set", "unlock_ms=8000")
+    said, _ = issuer(centre, "doors", "add", "Cửa chính", *arguments)
+    code = re.search(r"mã ghi danh: ([0-9A-Z-]{29})\n", said)
+    fingerprint = re.search(r"dấu vân tay.*: ([0-9a-f]{64})", said)
+    assert code is not None
+    assert fingerprint is not None
+    key = DoorKey()
+    http_code, body = centre.request("POST", "/enrol", cbor.encode({"code": code[1], "key": key.public.fields()}))
+    assert http_code == 200
+    told = cbor.decode(body, max_bytes=1 << 20)
+    assert isinstance(told, dict)
+    door = uuid.UUID(bytes=told["door"])
+    listener = centre.listen(door=door)
+
+    said, _ = issuer(centre, "doors", "rule", "add", "Cửa chính", "--agency", INSTALLATION, "--until", "31/12/2030")
+    assert "gói số 1" in said
+    assert listener.next("bundle").data == "1"
+    held = bundle_wire.read_bundle(centre.get(f"/bundles/{door}")).value
+    assert (held.settings.unlock_ms, held.rules[0].agencies) == (8000, (INSTALLATION,))
+    said, _ = issuer(centre, "doors", "rule", "list", "Cửa chính")
+    assert "cho vào" in said
+    said, _ = issuer(centre, "doors", "publish")
+    assert said.startswith("0 gói mới trên 1 cửa")
+
+    said, _ = issuer(centre, "doors", "list")
+    assert "Cửa chính" in said
+    at = centre.change()
+    said, error = issuer(centre, "doors", "confirmations", code=1)
+    assert "0 trên 1 cửa đã xác nhận" in error
+    centre.request("POST", "/receipts", key.receipt(door, at))
+    said, _ = issuer(centre, "doors", "confirmations", "--seq", str(at.seq))
+    assert "1 trên 1 cửa đã xác nhận" in said
+
+    said, _ = issuer(centre, "doors", "rule", "remove", str(held.rules[0].rule_id))
+    assert listener.next("bundle").data == "2"
+    listener.close()
+    said, _ = issuer(centre, "doors", "enrol-code", "Cửa chính", lang="en")
+    assert "enrolment code: " in said
+    issuer(centre, "doors", "events")
+    issuer(centre, "doors", "alarms")
+    issuer(centre, "doors", "retire", "Cửa chính")
+    assert "Cửa chính" not in issuer(centre, "doors", "list")[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("doors", "rule", "list", "không có"), 1, "không có cửa không có"),
+        (("doors", "add", "X", "--owner", OWNER, "--set", "unlock_ms=never"), 1, "không nhận giá trị never"),
+        (("doors", "add", "X", "--owner", OWNER, "--set", "speed=1"), 1, "mechanisms, unlock_ms"),
+        (("doors", "add", "X"), 2, "--owner"),
+        (("doors", "rule", "remove", "99"), 1, "không có quy tắc số 99"),
+    ],
+)
+def test_what_cannot_be_done_is_said_with_a_hint(
+    centre: Centre, arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    _, error = issuer(centre, *arguments, code=code)
+    assert said in error
+    assert "Traceback" not in error
