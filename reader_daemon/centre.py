@@ -50,6 +50,7 @@ class Centre:
         self._prefix = parts.path.rstrip("/")
         self._timeout_s = timeout_s
         self._connection: http.client.HTTPConnection | None = None
+        self._socket: socket.socket | None = None
 
     def _connect(self) -> http.client.HTTPConnection:
         if self._is_tls:
@@ -61,18 +62,20 @@ class Centre:
         """Drop the connection; the next request makes a new one."""
         if self._connection is not None:
             self._connection.close()
-            self._connection = None
+            self._connection = self._socket = None
 
     def abort(self) -> None:
         """Wake a thread that waits on this connection, from another thread; its read ends in FeedError."""
-        connection = self._connection
-        if connection is not None and connection.sock is not None:
+        held = self._socket
+        if held is not None:
             with suppress(OSError):  # already closed: that is what is wanted
-                connection.sock.shutdown(socket.SHUT_RDWR)
+                held.shutdown(socket.SHUT_RDWR)
 
     def _send(self, method: str, path: str, body: bytes | None) -> http.client.HTTPResponse:
         if self._connection is None:
             self._connection = self._connect()
+            self._connection.connect()
+            self._socket = self._connection.sock  # an answer that ends with its connection takes it along
         headers = {"Content-Type": CBOR} if body is not None else {}
         self._connection.request(method, self._prefix + path, body, headers)
         return self._connection.getresponse()

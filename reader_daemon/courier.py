@@ -78,6 +78,8 @@ class Courier:
             self._state.checkpoint()
 
     def _is_fresh_due(self) -> bool:
+        if self._state.view.status is None:
+            return False
         since_s = self._clock.monotonic_s() - self._asked_at_s
         return since_s >= FRESH_EVERY_S or (self._signals.is_fresh_wanted and since_s >= RETRY_S)
 

@@ -79,13 +79,14 @@ class Feed:
             self._signals.stop.wait(self._random.uniform(0.0, min(MAX_BACKOFF_S, BACKOFF_S * 2.0**failures)))
 
     def _follow_once(self) -> bool:
-        """Fetch, then follow one stream to its end. True when it had brought anything good."""
-        centre = Centre(self._url)
-        try:
-            self.sync(centre)
-        finally:
-            centre.close()
-        was_alive = False
+        """Follow one stream to its end. True when it had brought anything good.
+
+        What the stream only names (trust list, bundle) is fetched once more when it stands: a change between fetching
+        and listening would otherwise go unheard.
+        """
+        if self._needs_snapshots():
+            self._fetch()
+        is_first, was_alive = True, False
         status = self._state.view.status
         if status is None:
             raise FeedError("feed-malformed", path="/status", why="no status after fetching")
@@ -97,6 +98,9 @@ class Feed:
             for frame in self._stream.stream(status.epoch, status.seq, self._door):
                 if self._signals.stop.is_set():
                     return True
+                if is_first:
+                    is_first = False
+                    self._fetch()
                 if frame is not None and self._take(frame):
                     was_alive = True
                     self._signals.alive_at_s = self._clock.monotonic_s()
