@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import resource
 import signal
 import socket
 import stat
@@ -102,6 +103,7 @@ class Server:
 
 async def serve(config: Config, hsm: Signing, on_ready: Callable[[str], None]) -> None:
     """Run until SIGTERM or SIGINT. Raises Refused when another feed of this installation runs, OSError for the port."""
+    _raise_file_limit()
     with only_one(config.data_dir / "feed.lock"):
         async with running(config, hsm) as server:
             app = web.AppRunner(application(server.feed), access_log=None, shutdown_timeout=2.0)
@@ -198,6 +200,13 @@ def _poke_socket(path: Path, poked: asyncio.Event) -> Iterator[None]:
             loop.remove_reader(receiver)
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
+
+
+def _raise_file_limit() -> None:
+    """Each listening door holds a descriptor; the soft limit is made for shells."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _drain(receiver: socket.socket, poked: asyncio.Event) -> None:
