@@ -1,0 +1,88 @@
+"""What tests over real parts share: one pcscd with the virtual reader for the whole run, cards put into its slots."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from demo.pcscd import CONTACT_READER, CONTACTLESS_READER, VirtualReader, virtual_reader
+
+ROOT = Path(__file__).resolve().parent.parent
+INSERT_TIMEOUT_S = 10.0
+
+
+@pytest.fixture(scope="session")
+def virtual() -> Iterator[VirtualReader]:
+    """A pcscd of this run's own. Clients in this process find it too, since libpcsclite reads the variable late."""
+    with virtual_reader() as reader:
+        before = os.environ.get("PCSCLITE_CSOCK_NAME")
+        os.environ["PCSCLITE_CSOCK_NAME"] = str(reader.socket)
+        yield reader
+        if before is None:
+            del os.environ["PCSCLITE_CSOCK_NAME"]
+        else:
+            os.environ["PCSCLITE_CSOCK_NAME"] = before
+
+
+@dataclass(slots=True)
+class ServedCard:
+    """A running `cardos serve`, told what to do over its control socket."""
+
+    process: subprocess.Popen[bytes]
+    control: Path
+    environ: dict[str, str]
+
+    def tell(self, line: str) -> str:
+        """Send one line and return the answer."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            client.connect(str(self.control))
+            client.sendall(line.encode() + b"\n")
+            return client.makefile("r").readline().strip()
+
+    def insert(self, interface: str) -> str:
+        """Put the card into a slot and wait until PC/SC sees it; return the reader's name."""
+        # Saying it again would take the card out and put it in once more, and break a session that had just begun.
+        if self.tell("status") != f"ok {interface}":
+            assert self.tell(f"insert {interface}").startswith("ok")
+        reader = CONTACT_READER if interface == "contact" else CONTACTLESS_READER
+        wait_for_card(reader, self.environ)
+        return reader
+
+
+def wait_for_card(reader: str, environ: dict[str, str]) -> None:
+    """Wait until PC/SC sees a card in a reader, asked by a foreign program."""
+    deadline = time.monotonic() + INSERT_TIMEOUT_S
+    while time.monotonic() < deadline:
+        asked = subprocess.run(["opensc-tool", "-r", reader, "-a"], env=environ, capture_output=True, check=False)
+        if asked.returncode == 0:
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"no card was seen in {reader}")
+
+
+@contextmanager
+def served_card(virtual: VirtualReader, image: Path, *options: str) -> Iterator[ServedCard]:
+    """Run `cardos serve` for an image inside the reader's network namespace, the card in no slot yet."""
+    control = image.with_suffix(".control")
+    process = subprocess.Popen(
+        [*virtual.enter, sys.executable, "-m", "cardos", "serve", "--image", str(image), "--interface", "none",
+         "--control", str(control), *options],
+        cwd=ROOT,
+    )  # fmt: skip
+    try:
+        deadline = time.monotonic() + INSERT_TIMEOUT_S
+        while not control.exists():
+            assert process.poll() is None, "cardos ended"
+            assert time.monotonic() < deadline, "cardos was not ready"
+            time.sleep(0.02)
+        yield ServedCard(process, control, virtual.environ())
+    finally:
+        process.terminate()
+        process.wait(10)
