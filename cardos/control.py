@@ -58,6 +58,7 @@ def _obey_all(lines: Iterable[str], slots: Slots, say: Callable[[str], None]) ->
 
 def _listen(path: Path, slots: Slots) -> None:
     """One client after the other; only the own user may connect."""
+    _clear_stale(path)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
         mask = os.umask(0o177)
         try:
@@ -80,3 +81,14 @@ def _serve_client(client: socket.socket, slots: Slots) -> None:
             _obey_all(lines, slots, lambda answer: client.sendall(f"{answer}\n".encode()))
     except OSError as error:
         log.debug("control client left reason=%s", error)
+
+
+def _clear_stale(path: Path) -> None:
+    """Remove the socket of a process that was killed; one that somebody still answers stays."""
+    if not path.is_socket():
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()

@@ -78,8 +78,11 @@ class Slots:
     def insert(self, interface: Interface, wait_s: float = _INSERT_TIMEOUT_S) -> bool:
         """Put the card in that slot, out of any other; true once the reader has taken the connection.
 
-        A reader that is not there yet is tried again and again until the card is removed.
+        A reader that is not there yet is tried again and again until the card is removed. A card that lies there
+        already is not moved.
         """
+        if self._stay is not None and self.inserted is interface:
+            return self._stay.connected.wait(wait_s)
         self.remove()
         self._stay = stay = _Insertion(interface)
         stay.thread = threading.Thread(target=self._serve, args=(stay,), name=f"card-{interface.value}", daemon=True)

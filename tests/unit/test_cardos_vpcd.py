@@ -201,6 +201,37 @@ def test_lines_move_the_card() -> None:
             obey("quit", slots)
 
 
+def test_inserting_twice_does_not_disturb_the_session() -> None:
+    with two_slots() as (contact, _, ports):
+        slots = Slots(blank(), ports)
+        with inserted(slots, CONTACT, contact) as reader:
+            reader.ask(piv.SELECT_PIV_APDU)
+            assert reader.ask(piv.verify(b"123456\xff\xff").encode()) == b"\x90\x00"
+            assert slots.insert(CONTACT)
+            assert reader.ask(piv.verify(b"").encode()) == b"\x90\x00"
+
+
+def test_a_socket_left_by_a_killed_process_is_taken_over_and_a_living_one_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "control"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen()
+        with pytest.raises(OSError, match="in use"):
+            run_control(str(path), Slots(blank(), {}), lambda line: None)
+    thread = threading.Thread(target=run_control, args=(str(path), Slots(blank(), {}), lambda line: None))
+    thread.start()
+    with socket.socket(socket.AF_UNIX) as client:
+        while True:
+            try:
+                client.connect(str(path))
+                break
+            except OSError:
+                time.sleep(0.001)
+        client.sendall(b"quit\n")
+    thread.join(5)
+    assert not thread.is_alive()
+
+
 def test_a_unix_socket_takes_the_same_lines_from_the_own_user_only(tmp_path: Path) -> None:
     path = tmp_path / "control"
     slots = Slots(blank(), {})
