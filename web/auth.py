@@ -58,7 +58,7 @@ def sign_out() -> Response:
     return answer
 
 
-@pages.get("/welcome/<token>")
+@pages.get("/invite/<token>")
 def show_welcome(token: str) -> str:
     """The form behind a one-time link. Looking at it does not use it up."""
     with reading() as session:
@@ -66,7 +66,7 @@ def show_welcome(token: str) -> str:
         return render_template("welcome.html", full_name=user.full_name, login=user.login)
 
 
-@pages.post("/welcome/<token>")
+@pages.post("/invite/<token>")
 def do_welcome(token: str) -> Response | tuple[str, int]:
     """Set the password and sign in."""
     password = request.form.get("password", "")
