@@ -42,6 +42,7 @@ HIGHEST = "\U0010ffff"
 """Sorts after every other character, bytewise, in UTF-8."""
 
 SessionFactory = sessionmaker[Session]
+TextColumn = InstrumentedAttribute[str] | ColumnElement[str]
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -142,12 +143,12 @@ def lock(session: Session, name: str) -> None:
         session.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": number})
 
 
-def starts_with(column: InstrumentedAttribute[str], prefix: str) -> ColumnElement[bool]:
+def starts_with(column: TextColumn, prefix: str) -> ColumnElement[bool]:
     """Say that a text column begins with `prefix`, as a range that an index serves on both databases."""
     return and_(column >= prefix, column < prefix + HIGHEST)
 
 
-def within_agency(column: InstrumentedAttribute[str], prefix: str) -> ColumnElement[bool]:
+def within_agency(column: TextColumn, prefix: str) -> ColumnElement[bool]:
     """Say that an agency code is `prefix` or below it: H4 is no prefix of H49 (docs/formats.md, F1)."""
     return (column == prefix) | and_(column >= prefix + ".", column < prefix + "." + HIGHEST)
 

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from sqlalchemy import false, or_, true
-from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql import ColumnElement
 
 from cardlink.statements import agency
-from issuer.database import within_agency
+from issuer.database import TextColumn, within_agency
 from issuer.errors import Forbidden
 
 EVERYWHERE = "*"
@@ -173,7 +172,7 @@ def require_other(actor: Actor, user_id: uuid.UUID | None, code: str) -> None:
         raise Forbidden(code)
 
 
-def scope_filter(actor: Actor, action: Action, column: InstrumentedAttribute[str]) -> ColumnElement[bool]:
+def scope_filter(actor: Actor, action: Action, column: TextColumn) -> ColumnElement[bool]:
     """The condition that keeps a query to the agencies for which the actor may do this."""
     prefixes = scopes(actor, action)
     if EVERYWHERE in prefixes:

@@ -12,7 +12,7 @@ from sqlalchemy.sql import ColumnElement
 
 from issuer import policy
 from issuer.audit import log as audit
-from issuer.database import SessionFactory, transaction, within_agency
+from issuer.database import SessionFactory, reading, transaction, within_agency
 from issuer.errors import Conflict, Forbidden, NotFound, Refused
 from issuer.policy import Action, Actor
 from issuer.registry import record
@@ -113,22 +113,25 @@ def advance_many(
     is_own = or_(*(column == actor.user_id for column in move.others))
     # A comparison with NULL is neither true nor false: a step nobody did rules nobody out.
     is_others = not_(func.coalesce(is_own, False))
-    with transaction(factory) as session:
-        total = session.scalar(select(func.count()).select_from(Person).where(waiting, is_others)) or 0
+    with reading(factory) as session:
+        keys = session.scalars(select(Person.id).where(waiting, is_others).order_by(Person.id)).all()
         own = session.scalar(select(func.count()).select_from(Person).where(waiting, is_own)) or 0
     done = 0
-    while True:
+    for start in range(0, len(keys), BATCH_PEOPLE):
+        batch = keys[start : start + BATCH_PEOPLE]
         with transaction(factory) as session:
-            query = select(Person.id, Person.version).where(waiting, is_others).limit(BATCH_PEOPLE).with_for_update()
-            batch = [(row.id, row.version) for row in session.execute(query)]
-            if not batch:
-                return Advanced(done, own)
-            _apply(session, actor, move, Person.id.in_([key for key, _ in batch]), batch, said, now)
-            facts = {"count": len(batch), "opinion": said}
-            audit.append(session, actor, f"people.{move.after}", agency, facts, now)
-        done += len(batch)
+            query = select(Person.id, Person.version).where(
+                Person.id.in_(batch), Person.state == move.before, is_others
+            )
+            people = [(row.id, row.version) for row in session.execute(query.with_for_update())]
+            if people:
+                _apply(session, actor, move, Person.id.in_([key for key, _ in people]), people, said, now)
+                facts = {"count": len(people), "opinion": said}
+                audit.append(session, actor, f"people.{move.after}", agency, facts, now)
+        done += len(people)
         if progress is not None:
-            progress(done, max(total, done))
+            progress(start + len(batch), len(keys))
+    return Advanced(done, own)
 
 
 def give_back(

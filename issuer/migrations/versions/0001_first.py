@@ -356,8 +356,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_people")),
         sa.UniqueConstraint("citizen_number", name=op.f("uq_people_citizen_number")),
     )
-    op.create_index("ix_people_agency", "people", ["agency_code", "name_sort", "id"], unique=False)
-    op.create_index("ix_people_name_sort", "people", ["name_sort", "id"], unique=False)
+    op.create_index(
+        "ix_people_agency", "people", ["agency_code", "name_sort", "id", "name_fold", "state"], unique=False
+    )
+    op.create_index(
+        "ix_people_name_sort", "people", ["name_sort", "id", "name_fold", "agency_code", "state"], unique=False
+    )
     op.create_table(
         "receipts",
         sa.Column("door_id", sa.Uuid(), nullable=False),
