@@ -3,6 +3,7 @@
 Exit 0 done, 1 failed or refused, 2 wrong usage or settings.
 """
 
+import importlib
 import logging
 import os
 import sys
@@ -14,7 +15,6 @@ import typer
 from sqlalchemy.exc import DBAPIError
 from typer.exceptions import Abort, TyperException
 
-from issuer.cli import accounts, agencies, audit, cards, db, doors, feed, keys, people, stock
 from issuer.cli.common import Desk, translate
 from issuer.errors import ConfigError, IssuerError
 from issuer.messages.catalogue import Language, hint, text
@@ -22,12 +22,24 @@ from issuer.messages.catalogue import Language, hint, text
 LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
 NO_TABLE = ("no such table", "does not exist", "no such column")
 
-app = typer.Typer(name="issuer", help="cli.issuer", no_args_is_help=True, add_completion=False)
-for part in (db, accounts, agencies, people, keys, stock, cards, doors, feed, audit):
-    part.attach(app)
+PARTS = {
+    "init": "db", "config": "db", "db": "db", "users": "accounts", "agencies": "agencies", "positions": "agencies",
+    "people": "people", "keys": "keys", "stock": "stock", "cards": "cards", "doors": "doors", "feed": "feed",
+    "audit": "audit",
+}  # fmt: skip
+"""Each command below `issuer` and its module in issuer.cli. Only what a call names is imported: all take a second."""
 
 
-@app.callback()
+def assemble(arguments: Sequence[str]) -> typer.Typer:
+    """The command with the part that these arguments name, or with all of them when they name none (--help)."""
+    made = typer.Typer(name="issuer", help="cli.issuer", no_args_is_help=True, add_completion=False)
+    made.callback()(settle)
+    named = [PARTS[word] for word in arguments if word in PARTS][:1]
+    for part in named or dict.fromkeys(PARTS.values()):
+        importlib.import_module(f"issuer.cli.{part}").attach(made)
+    return made
+
+
 def settle(
     context: typer.Context,
     config: Annotated[Path | None, typer.Option(help="cli.option.config", envvar="THEMO_CONFIG")] = None,
@@ -49,7 +61,7 @@ def main() -> int:
 def run(arguments: Sequence[str]) -> int:
     """Run one command; answers its exit code."""
     lang = _language(arguments, os.environ)
-    command = typer.main.get_command(app)
+    command = typer.main.get_command(assemble(arguments))
     translate(command, lang)
     try:
         answer = command.main(args=list(arguments), prog_name="issuer", standalone_mode=False)
