@@ -153,8 +153,8 @@ def connect(card: Answering, interface: Interface = Interface.CONTACTLESS) -> Lo
     return Loopback(lambda apdu: card.transmit(apdu, interface))
 
 
-def make_card(key: Key | None, objects: dict[int, bytes]) -> Card:
-    """A card with a 9E key and these objects, as personalisation would leave it."""
+def card_records(key: Key | None, objects: dict[int, bytes]) -> dict[bytes, bytes]:
+    """What a card keeps that has a 9E key and these objects, as personalisation would leave it."""
     image = make_blank(os.urandom(10), (os.urandom(16), os.urandom(16), os.urandom(16)))
     records: list[Record] = [StoredObject(tag, wrap_object(tag, content)) for tag, content in objects.items()]
     if key is not None:
@@ -162,7 +162,12 @@ def make_card(key: Key | None, objects: dict[int, bytes]) -> Card:
         policy = default_pin_policy(KEYS[KeyRef.CARD_AUTH])
         records.append(SlotKey(KeyRef.CARD_AUTH, Algorithm.P_256, private, Origin.GENERATED, policy))
     image.update((record_name(one.kind, one.number), one.encode()) for one in records)
-    return Card(MemoryStore(image))
+    return image
+
+
+def make_card(key: Key | None, objects: dict[int, bytes]) -> Card:
+    """That card, powered up."""
+    return Card(MemoryStore(card_records(key, objects)))
 
 
 def uuid4() -> bytes:
