@@ -12,7 +12,7 @@ from issuer.config import read_secret
 from issuer.errors import Refused
 from issuer.policy import Action, require_anywhere
 from issuer.registry import agencies
-from issuer.trust import ca, setup, sim, trust_list
+from issuer.trust import ca, setup, sim, status, trust_list
 from issuer.trust.setup import AgencyName, Roots
 from issuer.trust.sim import Ceremony
 
@@ -85,6 +85,7 @@ def list_keys(context: typer.Context) -> None:
 def show_trust_list(
     context: typer.Context,
     publish: Annotated[bool, typer.Option("--publish", help="cli.keys.publish")] = False,
+    new_status_list: Annotated[bool, typer.Option("--new-status-list", help="cli.keys.new_status_list")] = False,
     out: Out = None,
     officer_pin_fd: OfficerFd = None,
     officer_pin_file: OfficerFile = None,
@@ -92,9 +93,11 @@ def show_trust_list(
     """Say which trust list is in force; sign the next one with --publish."""
     desk = desk_of(context)
     require_anywhere(desk.actor, Action.KEYS_MANAGE)
-    if publish:
+    if publish or new_status_list:
         ceremony = _ceremony(desk, officer_pin_fd, officer_pin_file)
         with database.transaction(desk.factory) as session:
+            if new_status_list:
+                status.create_list(session, desk.config.status_list_bits, desk.now())
             trust_list.publish(session, ceremony, desk.now())
         outbox.poke(desk.config)
     with database.reading(desk.factory) as session:
