@@ -29,7 +29,7 @@ class ProcessFailed(Exception):
 
 @dataclass(slots=True)
 class Program:
-    """How to start one process. In `argv`, `{fd:NAME}` becomes a descriptor from which secret NAME can be read."""
+    """How to start one process. `{fd:NAME}` in `argv` or `environ` becomes a descriptor to read secret NAME from."""
 
     name: str
     argv: Sequence[str]
@@ -78,11 +78,11 @@ class Supervisor:
 
         Raises ProcessFailed with what it wrote to standard error when it exits other than 0.
         """
-        full, descriptors = self._with_descriptors(argv)
+        full, told, descriptors = self._with_descriptors(argv, {**self._environ, **(environ or {})})
         try:
             done = subprocess.run(
                 full,
-                env={**self._environ, **(environ or {})},
+                env=told,
                 pass_fds=descriptors,
                 input=stdin,
                 capture_output=True,
@@ -101,12 +101,12 @@ class Supervisor:
     def start(self, program: Program) -> Running:
         """Start a process and wait until it is ready. Raises ProcessFailed."""
         output = self._folder / f"{program.name}.log"
-        full, descriptors = self._with_descriptors(program.argv)
+        full, told, descriptors = self._with_descriptors(program.argv, {**self._environ, **program.environ})
         try:
             with output.open("ab") as sink:
                 process = subprocess.Popen(
                     full,
-                    env={**self._environ, **program.environ},
+                    env=told,
                     pass_fds=descriptors,
                     stdin=subprocess.PIPE if program.keeps_stdin else subprocess.DEVNULL,
                     stdout=sink,
@@ -177,18 +177,24 @@ class Supervisor:
                 process.kill()
                 process.wait(END_TIMEOUT_S)
 
-    def _with_descriptors(self, argv: Sequence[str]) -> tuple[list[str], tuple[int, ...]]:
-        """Put a fresh read end of a pipe in place of each `{fd:NAME}` (short enough for the pipe)."""
-        full, descriptors = list(argv), []
+    def _with_descriptors(
+        self, argv: Sequence[str], environ: Mapping[str, str]
+    ) -> tuple[list[str], dict[str, str], tuple[int, ...]]:
+        """Put a fresh read end of a pipe in place of each `{fd:NAME}` in arguments and environment."""
+        full, told, descriptors = list(argv), dict(environ), []
+
+        def opened(secret: bytes) -> str:
+            reading, writing = os.pipe()
+            os.write(writing, secret)  # a secret is short: it fits into the pipe, nobody has to read yet
+            os.close(writing)
+            descriptors.append(reading)
+            return str(reading)
+
         for name, secret in self._secrets.items():
-            for index, word in enumerate(full):
-                if FD % name in word:
-                    reading, writing = os.pipe()
-                    os.write(writing, secret)
-                    os.close(writing)
-                    full[index] = word.replace(FD % name, str(reading))
-                    descriptors.append(reading)
-        return full, tuple(descriptors)
+            mark = FD % name
+            full = [word.replace(mark, opened(secret)) if mark in word else word for word in full]
+            told.update({key: value.replace(mark, opened(secret)) for key, value in told.items() if mark in value})
+        return full, told, tuple(descriptors)
 
 
 def _tail(path: Path, characters: int = 1200) -> str:

@@ -3,6 +3,7 @@
 import sys
 import uuid
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,6 +18,8 @@ from cardlink.transport.pcsc import Reader, find_reader
 from issuer import database, outbox
 from issuer.cards import blocking, lifecycle, personalise, queries
 from issuer.cards.blocking import AwaitsSecondPerson, BlockReason
+from issuer.cards.face import draw_faces
+from issuer.cards.face_data import face_data
 from issuer.cards.personalise import Spoiled
 from issuer.cards.queries import Filter
 from issuer.cards.run import Progress, Report, run
@@ -164,6 +167,24 @@ def pin(context: typer.Context, card: CardName) -> None:
     with database.transaction(desk.factory) as session:
         found = queries.named(session, desk.actor, card)
         print(personalise.reveal_pin(session, sim.connect(desk.config), desk.actor, found.id, desk.now()))
+
+
+@app.command(help="cli.cards.faces")
+def faces(
+    context: typer.Context,
+    card: CardName,
+    out: Annotated[Path, typer.Option(help="cli.cards.faces_out")] = Path(),
+) -> None:
+    """Draw both faces as PNG files of printer resolution."""
+    desk = desk_of(context)
+    with database.reading(desk.factory) as session:
+        found = queries.named(session, desk.actor, card)
+        drawn = draw_faces(face_data(session, found.id))
+    out.mkdir(parents=True, exist_ok=True)
+    for side in ("front", "back"):
+        file = out / f"{found.uuid}-{side}.png"
+        file.write_bytes(drawn.png(side))
+        print(file)
 
 
 @app.command(help="cli.cards.activate")
