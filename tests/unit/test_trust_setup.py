@@ -41,7 +41,7 @@ def accepted(register: Register) -> Trust:
     return trust
 
 
-def init(register: Register, keys: LocalKeys, roots: Roots = Roots(), made: list[str] | None = None) -> int:  # noqa: B008
+def init(register: Register, keys: LocalKeys, roots: Roots = Roots(), made: list[str] | None = None) -> int:
     with database.transaction(register.factory) as session:
         on_key = (made if made is not None else []).append
         return setup.init(session, keys, ADMIN, INSTALLATION, NAMES, roots, 10, NOW, on_key)
