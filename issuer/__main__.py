@@ -34,8 +34,8 @@ def assemble(arguments: Sequence[str]) -> typer.Typer:
     """The command with the part that these arguments name, or with all of them when they name none (--help)."""
     made = typer.Typer(name="issuer", help="cli.issuer", no_args_is_help=True, add_completion=False)
     made.callback()(settle)
-    named = [PARTS[word] for word in arguments if word in PARTS][:1]
-    for part in named or dict.fromkeys(PARTS.values()):
+    named = _command_word(arguments)
+    for part in [PARTS[named]] if named in PARTS else dict.fromkeys(PARTS.values()):
         importlib.import_module(f"issuer.cli.{part}").attach(made)
     return made
 
@@ -51,6 +51,15 @@ def settle(
     level = LEVELS[min(verbose, len(LEVELS) - 1)]
     logging.basicConfig(level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     context.obj = Desk(config_path=config, environ=os.environ, lang=lang, login=login)
+
+
+def _command_word(arguments: Sequence[str]) -> str:
+    """The first word that is neither an option nor the value of one; empty when there is none."""
+    takes_value = ("--config", "--lang", "--as")
+    for previous, word in zip(("", *arguments), arguments, strict=False):
+        if not word.startswith("-") and previous not in takes_value:
+            return word
+    return ""
 
 
 def main() -> int:
