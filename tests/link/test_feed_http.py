@@ -1,5 +1,6 @@
 """The feed over real HTTP, with a real SQLite file and a real HSM process: what doors get and what they send back."""
 
+import http.client
 import socket
 import time
 import uuid
@@ -159,6 +160,23 @@ def test_a_nonce_is_answered_with_the_place_of_the_feed(centre: Centre) -> None:
     assert (code, received.value.nonce) == (200, nonce)
     assert Position(received.value.epoch, received.value.seq) == head(centre)
     assert not isinstance(wire.verify_feed_message(received, centre.trust(), now()), Refused)
+
+
+def test_an_address_that_asks_too_often_is_told_to_wait(centre: Centre) -> None:
+    """The proxy on this machine names the address; another address goes on being answered."""
+
+    def ask(address: str) -> tuple[int, str | None]:
+        connection = http.client.HTTPConnection("127.0.0.1", centre.feed.port, timeout=10)
+        connection.request("POST", "/fresh", b"n" * 16, {"X-Forwarded-For": f"192.0.2.1, {address}"})
+        response = connection.getresponse()
+        response.read()
+        connection.close()
+        return response.status, response.getheader("Retry-After")
+
+    answers = [ask("192.0.2.7") for _ in range(40)]
+    assert answers[0] == (200, None)
+    assert answers[-1] == (429, "1")
+    assert ask("192.0.2.8") == (200, None)
 
 
 def test_who_is_of_another_epoch_or_far_behind_takes_a_snapshot(centre: Centre) -> None:
