@@ -1,11 +1,9 @@
 """What the door tells the centre about the feed: a receipt for each step applied, a nonce every minute."""
 
 import logging
-import os
 
 from cardlink.statements.receipt import Receipt, issue_receipt
 from cardlink.statements.refusal import Reason
-from cardlink.statements.status import NONCE_BYTES
 from reader_daemon.centre import Centre
 from reader_daemon.clock import Clock
 from reader_daemon.enrol import DoorKey
@@ -87,15 +85,13 @@ class Courier:
         """Have a nonce answered; where the answer shows that events are missing, fetch them and ask again."""
         with self._signals.applied:
             self._signals.is_fresh_wanted = False
-        for _ in range(2):
-            nonce = os.urandom(NONCE_BYTES)
-            self._asked_at_s = asked_at_s = self._clock.monotonic_s()
-            refusal = self._state.take_fresh(centre.fresh(nonce), nonce, asked_at_s)
-            if refusal is None:
-                return
-            if refusal.reason is not Reason.GAP or self._state.view.status is None:
-                return
+        self._asked_at_s = self._clock.monotonic_s()
+        refusal = self._feed.ask(centre)
+        if refusal is not None and refusal.reason is Reason.GAP and self._state.view.status is not None:
             self._feed.catch_up(centre)
+            refusal = self._feed.ask(centre)
+        if refusal is not None:
+            log.info("not fresh reason=%s detail=%s", refusal.reason, refusal.detail)
 
     def _watch(self) -> None:
         try:

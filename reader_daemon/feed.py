@@ -6,13 +6,15 @@ One thread follows the stream. Two more, in `courier` and `uploader`, answer: re
 import base64
 import binascii
 import logging
+import os
 import threading
 from dataclasses import dataclass, field
 from secrets import SystemRandom
 
 from cardlink.errors import Malformed
+from cardlink.statements.record import ClockQuality
 from cardlink.statements.refusal import Reason, Refused
-from cardlink.statements.status import read_snapshot
+from cardlink.statements.status import NONCE_BYTES, read_snapshot
 from reader_daemon.centre import EVENTS_A_PAGE, Centre, Frame
 from reader_daemon.clock import Clock
 from reader_daemon.errors import DoorError, FeedError
@@ -27,6 +29,8 @@ MAX_BACKOFF_S = 30.0
 MAX_PAGES = 100
 MAX_STORED_EVENTS = 2000
 MIN_REFRESH_S = 60.0
+MAX_CLOCK_STEPS = 20
+CLOCK_STEP_EVERY_S = 0.5
 
 
 @dataclass(slots=True)
@@ -84,6 +88,8 @@ class Feed:
         What the stream only names (trust list, bundle) is fetched once more when it stands: a change between fetching
         and listening would otherwise go unheard.
         """
+        if self._clock.quality is not ClockQuality.CONFIRMED:
+            self._set_clock()
         if self._needs_snapshots():
             self._fetch()
         is_first, was_alive = True, False
@@ -161,6 +167,30 @@ class Feed:
         finally:
             centre.close()
         self._signals.tell()
+
+    # -- asking --------------------------------------------------------------------------------------------------
+
+    def ask(self, centre: Centre) -> Refused | None:
+        """Have a nonce answered, as often as the clock has steps to go; None when the state is fresh."""
+        for _ in range(MAX_CLOCK_STEPS):
+            nonce = os.urandom(NONCE_BYTES)
+            question = self._state.ask(nonce)
+            refusal = self._state.take_fresh(centre.fresh(nonce), question)
+            if refusal is None or refusal.reason is not Reason.NOT_YET_VALID:
+                return refusal
+            if self._signals.stop.wait(CLOCK_STEP_EVERY_S):
+                break
+        return refusal
+
+    def _set_clock(self) -> None:
+        """Put the clock right before anything else is judged by it. A lost one may need a newer trust list first."""
+        centre = Centre(self._url)
+        try:
+            if self._state.view.trust is None or self._clock.quality is ClockQuality.LOST:
+                self._state.take_trust(centre.trust())
+            self.ask(centre)
+        finally:
+            centre.close()
 
     # -- fetching ------------------------------------------------------------------------------------------------
 

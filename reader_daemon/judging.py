@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TypeVar
 
 from cardlink.errors import Malformed
@@ -22,7 +22,7 @@ from cardlink.statements.status import (
 from cardlink.statements.status_state import StatusState, adopt_snapshots, apply_event
 from cardlink.statements.trust import Trust
 
-T = TypeVar("T", Snapshot, Event, Heartbeat, Fresh)
+T = TypeVar("T", Snapshot, Event, Heartbeat)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +45,19 @@ def judge_heartbeat(raw: bytes, trust: Trust, now: datetime) -> Heartbeat | Refu
     return _judge(read_heartbeat, raw, trust, now)
 
 
-def judge_fresh(raw: bytes, trust: Trust, now: datetime) -> Fresh | Refused:
-    """Read and verify one answer to a nonce; whether it is our nonce is for the state to say."""
-    return _judge(read_fresh, raw, trust, now)
+def judge_fresh(raw: bytes, trust: Trust, newest_signed_s: int) -> Fresh | Refused:
+    """Read and verify one answer to a nonce; whether it is our nonce is for the state to say.
+
+    It says what time it is, so it is verified at its own time, but not before the newest signed time seen: a door's
+    clock may be wrong by years, and this is what puts it right.
+    """
+    try:
+        received = read_fresh(raw)
+    except Malformed as error:
+        return Refused(Reason.MALFORMED_STATEMENT, str(error))
+    at = datetime.fromtimestamp(max(received.value.issued_s, newest_signed_s), UTC)
+    signer = verify_feed_message(received, trust, at)
+    return signer if isinstance(signer, Refused) else received.value
 
 
 def roll_forward(snapshots: list[bytes], events: list[bytes], trust: Trust, now: datetime) -> Rolled | Refused:

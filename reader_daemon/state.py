@@ -8,13 +8,16 @@ takes the larger of wall time since that answer and what it had counted, and add
 so that cutting its power again and again does not keep it fresh.
 """
 
+import hmac
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from cardlink.errors import Malformed
 from cardlink.statements.bundle import Bundle, accept_bundle
+from cardlink.statements.record import ClockQuality
 from cardlink.statements.refusal import Reason, Refused
 from cardlink.statements.status_state import adopt_snapshots, apply_event, apply_fresh, apply_heartbeat
 from cardlink.statements.trust import Trust, accept_trust_list, reload_trust_list
@@ -39,6 +42,15 @@ log = logging.getLogger(__name__)
 
 CHECKPOINT_S = 300
 Alarm = Callable[[AnyReason, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A nonce on its way: when it was drawn (monotonic), and up to where the door stood then."""
+
+    nonce: bytes
+    asked_at_s: float
+    seq: int
 
 
 class DoorState:
@@ -151,7 +163,8 @@ class DoorState:
             if held is not None and raw == held.raw:
                 return None
             try:
-                trust = accept_trust_list(raw, held if held is not None else self._enrolment.roots, self._clock.now())
+                now = self._now_for(raw)
+                trust = accept_trust_list(raw, held if held is not None else self._enrolment.roots, now)
             except Malformed as error:
                 return self._refuse("trust list", Refused(Reason.MALFORMED_STATEMENT, str(error)))
             if isinstance(trust, Trust) and trust.content.number < self._store.number("trust_number"):
@@ -163,6 +176,15 @@ class DoorState:
             self._put_trust(trust)
             log.info("trust list taken number=%d epoch=%d", trust.content.number, trust.content.epoch)
             return None
+
+    def _now_for(self, raw: bytes) -> datetime:
+        """Now; for a lost clock not earlier than the trust list's own time, or it could never hear the right time."""
+        now = self._clock.now()
+        if self._clock.quality is ClockQuality.LOST:
+            content = reload_trust_list(raw)
+            if isinstance(content, Trust):
+                return max(now, datetime.fromtimestamp(content.content.issued_s, UTC))
+        return now
 
     def take_bundle(self, raw: bytes) -> Refused | None:
         """Take this door's rules: signed by its owner, newer than what it has."""
@@ -211,8 +233,11 @@ class DoorState:
                 return self._refuse("status event", judged)
             applied = apply_event(status, judged)
             if isinstance(applied, Refused):
-                is_repeat = applied.reason is Reason.OLDER and self._store.has_event(judged.epoch, judged.seq, raw)
-                is_quiet = is_repeat or applied.reason is Reason.GAP
+                stored = self._store.event(judged.epoch, judged.seq) if applied.reason is Reason.OLDER else None
+                if stored is not None and stored != raw:
+                    return self._refuse("status event", Refused(Reason.FORKED, f"two events {judged.seq}"))
+                # fetched and streamed, an event may come twice
+                is_quiet = applied.reason in (Reason.OLDER, Reason.GAP)
                 return self._refuse("status event", applied, is_alarm=not is_quiet)
             self.view = replace(self.view, status=applied)
             self._hear(judged.issued_s)
@@ -234,25 +259,43 @@ class DoorState:
                 return self._refuse("heartbeat", beat)
             applied = apply_heartbeat(status, beat)
             if isinstance(applied, Refused):
-                return self._refuse("heartbeat", applied, is_alarm=applied.reason is not Reason.GAP)
+                # a beat that an event overtook is late; one not newer than the last is a replay
+                is_late = applied.reason is Reason.OLDER and beat.issued_s > status.heard_s
+                return self._refuse("heartbeat", applied, is_alarm=not (is_late or applied.reason is Reason.GAP))
             self.view = replace(self.view, status=applied)
             self._hear(beat.issued_s)
             return None
 
-    def take_fresh(self, raw: bytes, nonce: bytes, asked_at_s: float) -> Refused | None:
-        """Take the answer to a nonce drawn at `asked_at_s` (monotonic): the state is as fresh as that moment."""
+    def ask(self, nonce: bytes) -> Question:
+        """Note what stands when a nonce goes out: its answer is judged by that."""
+        status = self.view.status
+        return Question(nonce, self._clock.monotonic_s(), status.seq if status is not None else 0)
+
+    def take_fresh(self, raw: bytes, question: Question) -> Refused | None:
+        """Take the answer to a nonce: the clock follows it, and the state is as fresh as the moment of asking.
+
+        GAP: fetch events, then ask again. NOT_YET_VALID: the clock has moved one step and has further to go; ask again.
+        """
         with self._guard:
             trust, status = self.view.trust, self.view.status
-            if trust is None or status is None:
-                return Refused(Reason.GAP, "no status yet")
-            fresh = judge_fresh(raw, trust, self._clock.now())
+            if trust is None:
+                return Refused(Reason.GAP, "no trust list yet")
+            fresh = judge_fresh(raw, trust, self._newest())
             if isinstance(fresh, Refused):
                 return self._refuse("fresh", fresh)
-            applied = apply_fresh(status, fresh, nonce)
+            if not hmac.compare_digest(fresh.nonce, question.nonce):
+                return self._refuse("fresh", Refused(Reason.WRONG_NONCE, "not the answer to this door's question"))
+            if self._hear(fresh.issued_s, is_fresh=True):
+                return Refused(Reason.NOT_YET_VALID, "the clock is still behind")
+            if status is None:
+                return Refused(Reason.GAP, "no status yet")
+            applied = apply_fresh(status, fresh, question.nonce)
             if isinstance(applied, Refused):
-                return self._refuse("fresh", applied, is_alarm=applied.reason is not Reason.GAP)
-            self._hear(fresh.issued_s, is_fresh=True)
-            self.view = replace(self.view, status=applied, fresh_at_s=asked_at_s)
+                is_overtaken = applied.reason is Reason.OLDER and fresh.seq >= question.seq  # by an event on the stream
+                if not is_overtaken:
+                    return self._refuse("fresh", applied, is_alarm=applied.reason is not Reason.GAP)
+                applied = status
+            self.view = replace(self.view, status=applied, fresh_at_s=question.asked_at_s)
             self._store.keep_fresh(int(self._clock.now_s()), self._newest())
             return None
 
@@ -296,10 +339,12 @@ class DoorState:
     def _newest(self) -> int:
         return self._clock.newest_signed_s
 
-    def _hear(self, signed_s: int, *, is_fresh: bool = False) -> None:
+    def _hear(self, signed_s: int, *, is_fresh: bool = False) -> bool:
+        """Let the clock follow a verified time; True when that is further than one step, which is an alarm."""
         step = self._clock.hear(signed_s, is_fresh=is_fresh)
         if step.is_capped:
             self._alarm(Reason.NOT_YET_VALID, f"signed time {signed_s} is far ahead; clock moved {step.moved_s:.0f} s")
+        return step.is_capped
 
     def _refuse(self, what: str, refusal: Refused, *, is_alarm: bool = True) -> Refused:
         if is_alarm:

@@ -401,8 +401,8 @@ class Running:
 
     def freshen(self) -> None:
         nonce = secrets.token_bytes(16)
-        at_s = self.clock.monotonic_s()
-        assert self.state.take_fresh(self.world.fresh(nonce), nonce, at_s) is None
+        question = self.state.ask(nonce)
+        assert self.state.take_fresh(self.world.fresh(nonce), question) is None
 
     def alarms(self) -> list[str]:
         """Reasons of the alarm records now in the log."""

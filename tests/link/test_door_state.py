@@ -4,6 +4,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -65,8 +66,8 @@ def test_the_same_event_again_is_no_alarm_and_another_under_its_number_is(place:
     assert why(place.door.state.take_event(event)) is Reason.OLDER
     assert place.door.alarms() == []
     place.world.seq -= 1
-    assert why(place.door.state.take_event(place.world.set_status(11, Status.SUSPENDED))) is Reason.OLDER
-    assert place.door.alarms() == ["older"]
+    assert why(place.door.state.take_event(place.world.set_status(11, Status.SUSPENDED))) is Reason.FORKED
+    assert place.door.alarms() == ["forked"]
 
 
 def test_a_revocation_cannot_be_taken_back(place: Place) -> None:
@@ -105,7 +106,7 @@ def test_junk_is_malformed_wherever_it_comes_in(place: Place, raw: bytes) -> Non
     state = place.door.state
     assert why(state.take_event(raw)) is Reason.MALFORMED_STATEMENT
     assert why(state.take_heartbeat(raw)) is Reason.MALFORMED_STATEMENT
-    assert why(state.take_fresh(raw, bytes(16), 0.0)) is Reason.MALFORMED_STATEMENT
+    assert why(state.take_fresh(raw, state.ask(bytes(16)))) is Reason.MALFORMED_STATEMENT
     assert why(state.take_trust(raw)) is Reason.MALFORMED_STATEMENT
     assert why(state.take_bundle(raw)) is Reason.MALFORMED_STATEMENT
     assert why(state.take_snapshots([raw], [])) is Reason.MALFORMED_STATEMENT
@@ -144,26 +145,86 @@ def test_heartbeats_must_be_newer_than_the_last(place: Place) -> None:
 def test_only_the_answer_to_this_nonce_makes_fresh(place: Place) -> None:
     place.door.machine.run(100)
     world, state = place.world, place.door.state
-    at_s = place.door.clock.monotonic_s()
-    assert why(state.take_fresh(world.fresh(bytes(16)), b"n" * 16, at_s)) is Reason.WRONG_NONCE
-    assert why(state.take_fresh(world.fresh(b"n" * 16, seq=5), b"n" * 16, at_s)) is Reason.GAP
+    question = state.ask(b"n" * 16)
+    assert why(state.take_fresh(world.fresh(bytes(16)), question)) is Reason.WRONG_NONCE
+    assert why(state.take_fresh(world.fresh(b"n" * 16, seq=5), question)) is Reason.GAP
     assert state.stale_s() == pytest.approx(100, abs=1)
-    assert state.take_fresh(world.fresh(b"n" * 16), b"n" * 16, at_s) is None
+    assert state.take_fresh(world.fresh(b"n" * 16), question) is None
     assert state.stale_s() == pytest.approx(0, abs=1)
 
 
-def test_a_signed_time_far_ahead_moves_the_clock_five_minutes_and_raises_an_alarm(place: Place) -> None:
-    before_s = place.door.clock.now_s()
-    beat = place.world.heartbeat(issued_s=place.world.now_s + MAX_STEP_S - 1)
-    assert place.door.state.take_heartbeat(beat) is None
-    nonce = bytes(16)
-    fresh = place.world.fresh(nonce, issued_s=place.world.now_s + 2 * MAX_STEP_S - 2)
-    assert place.door.state.take_fresh(fresh, nonce, 0.0) is None
-    assert place.door.clock.now_s() == pytest.approx(before_s + 2 * MAX_STEP_S - 2, abs=1)
-    too_far = place.world.heartbeat(issued_s=place.world.now_s + 10 * MAX_STEP_S)
-    assert place.door.state.take_heartbeat(too_far) is None
-    assert place.door.clock.now_s() == pytest.approx(before_s + 3 * MAX_STEP_S - 2, abs=1)
+def test_an_answer_overtaken_by_an_event_counts_and_one_that_hides_an_event_is_an_alarm(place: Place) -> None:
+    world, state = place.world, place.door.state
+    question, answer = state.ask(bytes(16)), world.fresh(bytes(16))
+    state.take_event(world.set_status(10, Status.SUSPENDED))
+    assert state.take_fresh(answer, question) is None
+    late = state.ask(b"n" * 16)
+    assert why(state.take_fresh(world.fresh(b"n" * 16, seq=0), late)) is Reason.OLDER
+    assert place.door.alarms() == ["older"]
+
+
+def test_a_beat_that_an_event_overtook_is_late_and_a_beat_again_is_an_alarm(place: Place) -> None:
+    world, state = place.world, place.door.state
+    late = world.heartbeat(issued_s=world.now_s + 1)
+    state.take_event(world.set_status(10, Status.SUSPENDED))
+    assert why(state.take_heartbeat(late)) is Reason.OLDER
+    assert place.door.alarms() == []
+    beat = world.heartbeat(issued_s=world.now_s + 2)
+    assert state.take_heartbeat(beat) is None
+    assert why(state.take_heartbeat(beat)) is Reason.OLDER
+    assert place.door.alarms() == ["older"]
+
+
+def test_a_signed_time_far_ahead_moves_the_clock_five_minutes_a_step_and_raises_an_alarm(place: Place) -> None:
+    world, state, clock = place.world, place.door.state, place.door.clock
+    before_s = clock.now_s()
+    assert state.take_heartbeat(world.heartbeat(issued_s=world.now_s + MAX_STEP_S - 1)) is None
+    assert clock.now_s() == pytest.approx(before_s + MAX_STEP_S - 1, abs=1)
+    assert place.door.alarms() == []
+    goal_s = world.now_s + 10 * MAX_STEP_S
+    assert state.take_heartbeat(world.heartbeat(issued_s=goal_s)) is None
+    assert clock.now_s() == pytest.approx(before_s + 2 * MAX_STEP_S - 1, abs=1)
+    for step in range(3, 11):
+        assert why(state.take_fresh(world.fresh(bytes(16), issued_s=goal_s), state.ask(bytes(16)))) is (
+            Reason.NOT_YET_VALID
+        )
+        assert clock.now_s() == pytest.approx(before_s + step * MAX_STEP_S - 1, abs=2)
+    assert state.take_fresh(world.fresh(bytes(16), issued_s=goal_s), state.ask(bytes(16))) is None
+    assert clock.now_s() == pytest.approx(goal_s, abs=1)
     assert "not-yet-valid" in place.door.alarms()
+
+
+def test_a_clock_years_ahead_is_taken_back_by_an_answer_to_a_nonce(place: Place) -> None:
+    machine = Machine(place.world.now)
+    machine.run(800 * DAY_S)
+    door = place.restart(machine)
+    assert not door.tap(place.card).opened
+    nonce = b"n" * 16
+    assert why(door.state.take_fresh(place.world.fresh(nonce), door.state.ask(nonce))) is Reason.GAP
+    assert door.clock.now_s() == pytest.approx(place.world.now_s, abs=1)
+    assert door.state.take_trust(place.world.issue_trust(place.world.trust_list(2))) is None
+    assert door.state.take_bundle(place.world.issue_rules(place.world.everybody(place.card))) is None
+    assert door.state.take_snapshots([place.world.snapshot()], []) is None
+    door.freshen()
+    assert door.tap(place.card).said == "granted"
+
+
+def test_a_lost_clock_hears_the_time_from_a_newer_trust_list_when_the_old_one_has_run_out(place: Place) -> None:
+    machine = Machine(place.world.now)
+    machine.wall_s = 0.0
+    door = place.restart(machine)
+    assert door.tap(place.card).said == DoorReason.CLOCK_LOST
+    place.world.now += timedelta(days=25)  # the door was off for so long
+    assert door.state.take_trust(place.world.issue_trust(place.world.trust_list(2))) is None
+    assert door.tap(place.card).said == DoorReason.CLOCK_LOST
+    nonce = b"n" * 16
+    refusal = door.state.take_fresh(place.world.fresh(nonce), door.state.ask(nonce))
+    assert refusal is None or refusal.reason is Reason.GAP
+    assert door.clock.now_s() == pytest.approx(place.world.now_s, abs=1)
+    assert door.state.take_snapshots([place.world.snapshot()], []) is None
+    assert door.state.take_bundle(place.world.issue_rules(place.world.everybody(place.card))) is None
+    door.freshen()
+    assert door.tap(place.card).said == "granted"
 
 
 # -- bundle and trust list ---------------------------------------------------------------------------------------
