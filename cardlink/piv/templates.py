@@ -82,6 +82,7 @@ class Authentication:
 
 
 _AUTHENTICATION_TAGS = frozenset((0x80, 0x81, 0x82, 0x85))
+_USUAL_CHALLENGE = bytes.fromhex("7C2482008120")  # 7C {82 empty, 81 of 32 bytes}: what every door asks
 
 
 def encode_authentication(template: Authentication) -> bytes:
@@ -106,6 +107,8 @@ def encode_authentication(template: Authentication) -> bytes:
 
 def decode_authentication(raw: bytes) -> Authentication:
     """Read a template 7C in any order. Raises Malformed for a tag that is unknown or stands twice, or none at all."""
+    if raw.startswith(_USUAL_CHALLENGE) and len(raw) == len(_USUAL_CHALLENGE) + 32:
+        return Authentication(challenge=raw[-32:], response=b"")
     fields = dict(tlv.parse(tlv.unwrap(raw, 0x7C)))
     if not fields or not fields.keys() <= _AUTHENTICATION_TAGS:
         raise Malformed("authentication template", f"tags {[f'{tag:X}' for tag in fields]}")

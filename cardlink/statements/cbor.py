@@ -114,7 +114,7 @@ def _write(value: object, depth: int) -> bytes:
     if value is None or kind is bool:
         return _SIMPLE_BYTES[value]  # type: ignore[index]  # as above
     if isinstance(value, int):
-        return _int(value)
+        return encode_int(value)
     if isinstance(value, str):
         raw = value.encode()
         return _head(0x60, len(raw)) + raw
@@ -137,7 +137,8 @@ def _key(key: object) -> bytes:
     return _write(key, 0)
 
 
-def _int(number: int) -> bytes:
+def encode_int(number: int) -> bytes:
+    """Write one integer, for who writes a fixed map by hand. Raises Malformed beyond 64 bits."""
     if 0 <= number < INT_LIMIT:
         return _head(0x00, number)
     if -INT_LIMIT <= number < 0:
