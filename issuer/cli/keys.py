@@ -5,16 +5,14 @@ from typing import Annotated
 
 import typer
 
-from hsm_sim.client import Role
 from issuer import database, outbox
-from issuer.cli.common import Desk, desk_of, print_table
+from issuer.cli.common import desk_of, print_table
 from issuer.config import read_secret
 from issuer.errors import Refused
 from issuer.policy import Action, require_anywhere
 from issuer.registry import agencies
 from issuer.trust import ca, setup, sim, status, trust_list
 from issuer.trust.setup import AgencyName, Roots
-from issuer.trust.sim import Ceremony
 
 KEY_HEX_CHARS = (32, 48, 64)
 
@@ -41,10 +39,14 @@ def init(
 ) -> None:
     """Make what is missing of all keys and publish a trust list."""
     desk = desk_of(context)
-    ceremony = _ceremony(desk, officer_pin_fd, officer_pin_file)
     made: list[str] = []
     expected = setup.count_keys(roots, len(agency))
-    with desk.progress("cli.keys.making") as progress, database.transaction(desk.factory) as session:
+    officer_pin = read_secret(officer_pin_fd, officer_pin_file)
+    with (
+        desk.progress("cli.keys.making") as progress,
+        sim.ceremony(desk.config, officer_pin) as ceremony,
+        database.transaction(desk.factory) as session,
+    ):
 
         def on_key(label: str) -> None:
             made.append(label)
@@ -94,8 +96,8 @@ def show_trust_list(
     desk = desk_of(context)
     require_anywhere(desk.actor, Action.KEYS_MANAGE)
     if publish or new_status_list:
-        ceremony = _ceremony(desk, officer_pin_fd, officer_pin_file)
-        with database.transaction(desk.factory) as session:
+        officer_pin = read_secret(officer_pin_fd, officer_pin_file)
+        with sim.ceremony(desk.config, officer_pin) as ceremony, database.transaction(desk.factory) as session:
             if new_status_list:
                 status.create_list(session, desk.config.status_list_bits, desk.now())
             trust_list.publish(session, ceremony, desk.now())
@@ -155,15 +157,7 @@ def load_transport(
         enc, mac, dek = (bytes.fromhex(word) for word in words)
     except ValueError as error:
         raise Refused("keys.bad_transport") from error
-    with database.transaction(desk.factory) as session:
-        setup.load_transport(
-            session, _ceremony(desk, officer_pin_fd, officer_pin_file), desk.actor, label, (enc, mac, dek), desk.now()
-        )
+    officer_pin = read_secret(officer_pin_fd, officer_pin_file)
+    with sim.ceremony(desk.config, officer_pin) as ceremony, database.transaction(desk.factory) as session:
+        setup.load_transport(session, ceremony, desk.actor, label, (enc, mac, dek), desk.now())
     desk.say("cli.keys.transport_loaded", label=label)
-
-
-def _ceremony(desk: Desk, pin_fd: int | None, pin_file: Path | None) -> Ceremony:
-    """The HSM with the security officer, whose PIN comes from a descriptor or a file."""
-    officer = sim.open_client(desk.config, Role.SO, read_secret(pin_fd, pin_file))
-    user_pin = read_secret(desk.config.hsm_pin_fd, desk.config.hsm_pin_file)
-    return Ceremony(sim.open_client(desk.config, Role.USER, user_pin), officer)

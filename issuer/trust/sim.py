@@ -3,6 +3,7 @@
 `Sim` is the everyday user; `Ceremony` adds the security officer, who alone makes keys and signs with root keys.
 """
 
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal, cast
@@ -138,8 +139,22 @@ class Ceremony(Sim):
 
 
 def connect(config: Config) -> Sim:
-    """The HSM of this installation, with the everyday PIN from its descriptor or file."""
-    return Sim(open_client(config, Role.USER, read_secret(config.hsm_pin_fd, config.hsm_pin_file)))
+    """The HSM of this installation, with the everyday PIN from its descriptor or file.
+
+    The connection is closed with the last reference to what this gives, so a single command need not.
+    """
+    opened = open_client(config, Role.USER, read_secret(config.hsm_pin_fd, config.hsm_pin_file))
+    made = Sim(opened)
+    weakref.finalize(made, opened.close)
+    return made
+
+
+@contextmanager
+def ceremony(config: Config, officer_pin: Secret) -> Iterator[Ceremony]:
+    """The HSM of this installation with the security officer present, for as long as the ceremony lasts."""
+    user_pin = read_secret(config.hsm_pin_fd, config.hsm_pin_file)
+    with open_client(config, Role.USER, user_pin) as user, open_client(config, Role.SO, officer_pin) as officer:
+        yield Ceremony(user, officer)
 
 
 def open_client(config: Config, role: Role, pin: Secret) -> Client:
