@@ -73,10 +73,16 @@ class Supervisor:
     def __repr__(self) -> str:
         return f"Supervisor({', '.join(self._running)})"
 
-    def run(self, argv: Sequence[str], environ: Mapping[str, str] | None = None, stdin: str | None = None) -> str:
+    def run(
+        self,
+        argv: Sequence[str],
+        environ: Mapping[str, str] | None = None,
+        stdin: str | None = None,
+        allowed: tuple[int, ...] = (0,),
+    ) -> str:
         """Run a command to its end and return its standard output.
 
-        Raises ProcessFailed with what it wrote to standard error when it exits other than 0.
+        Raises ProcessFailed with what it wrote to standard error when its exit status is not one of `allowed`.
         """
         full, told, descriptors = self._with_descriptors(argv, {**self._environ, **(environ or {})})
         try:
@@ -92,7 +98,7 @@ class Supervisor:
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
-        if done.returncode:
+        if done.returncode not in allowed:
             raise ProcessFailed(
                 f"{' '.join(argv[:4])}: exit {done.returncode}: {(done.stderr or done.stdout).strip()[-1500:]}"
             )
@@ -141,6 +147,10 @@ class Supervisor:
         fresh = self.start(old.program)
         fresh.restarts = old.restarts + 1
         return fresh
+
+    def again(self, name: str, argv: Sequence[str]) -> None:
+        """Say with which arguments a running process is to be started the next time."""
+        self._running[name].program.argv = argv
 
     def stop(self, name: str) -> None:
         """End one process with SIGTERM."""
