@@ -73,8 +73,8 @@ def _run(options: argparse.Namespace, config: Config, lang: str) -> int:
             "boot": daemon.events.boot,
         }
         emit(json.dumps(started, ensure_ascii=False))
-        Readers(daemon.loop, tapped, stop, config.readers, config.insert_wait_s).run()
-    return 0
+        readers = Readers(daemon.loop, tapped, stop, config.readers, config.insert_wait_s, daemon.threads)
+        return 0 if readers.run() else 1
 
 
 def _enrol(options: argparse.Namespace, config: Config, lang: str) -> int:

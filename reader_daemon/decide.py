@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cardlink.check.card import StatusPlace, VerifiedCard
-from cardlink.statements.agency import covers
+from cardlink.statements.agency import covers, is_in_scope
 from cardlink.statements.bundle import Rule
 from cardlink.statements.record import ClockQuality
 from cardlink.statements.refusal import Refused as StatementRefused
@@ -91,20 +91,23 @@ def _apply_rules(card: VerifiedCard, rules: Rules, now: datetime, is_stale: bool
     holder = rules.holders.get(card.card_uuid)
     if holder is not None and holder.key_hash != card.key_hash:
         return Refused(DoorReason.KEY_HASH_MISMATCH, f"holder {holder.index}")
-    named = rules.of_holder.get(holder.index, ()) if holder is not None else ()
-    # a card without a status can only be taken back by taking its holder out: no rule for an agency lets it in
-    by_agency = [rule for rule in rules.of_agencies if any(covers(one, card.agency) for one in rule.agencies)]
-    speaking = [*named, *(rule for rule in by_agency if card.status is not None or not rule.allows)]
+    speaking = list(rules.of_holder.get(holder.index, ())) if holder is not None else []
+    for rule in rules.of_agencies:
+        # a card without a status can only be taken back by taking its holder out: no rule for an agency lets it in
+        if (card.status is not None or not rule.allows) and is_in_scope(rule.agencies, card.agency):
+            speaking.append(rule)
     if not speaking:
         if not covers(rules.bundle.owner, card.agency):
             return Refused(DoorReason.NOT_THIS_AGENCY, card.agency)
         return Refused(DoorReason.UNKNOWN_CARD if holder is None else DoorReason.NO_RULE)
     at = local_minute(now, rules.zone)
     now_s = now.timestamp()
-    open_now = [rule for rule in speaking if _is_in_force(rule, now_s) and _is_open(rule, rules, at)]
-    for rule in open_now:
-        if not rule.allows:
-            return Refused(DoorReason.DENIED, f"rule {rule.rule_id}")
+    open_now = []
+    for rule in speaking:
+        if _is_in_force(rule, now_s) and _is_open(rule, rules, at):
+            if not rule.allows:
+                return Refused(DoorReason.DENIED, f"rule {rule.rule_id}")
+            open_now.append(rule)
     for rule in open_now:
         if not rule.demands or card.mechanism in rule.demands:
             return Granted(card.card_uuid, rule.rule_id, rules.bundle.settings.unlock_ms, is_stale)

@@ -128,7 +128,8 @@ class EventLog:
                 if seq == FIRST_SEQ:
                     set_number(connection, "boot", self.boot)
             self._seq, self._hash = seq, digest
-        self.grew.set()
+        if not self.grew.is_set():  # who waits clears it before reading, so a record stored by now is read
+            self.grew.set()
         return Stored(self.boot, seq, time.perf_counter() - started)
 
     def place(self) -> Place:

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from cardlink.errors import LinkLost
 from cardlink.transport.pcsc import Reader, reader_names
@@ -72,19 +72,33 @@ class Readers:
     """Looks for readers and starts a thread for each one wanted: those whose name contains a part, or all."""
 
     def __init__(
-        self, loop: Loop, emit: Emit, stop: threading.Event, parts: tuple[str, ...], insert_wait_s: float
+        self,
+        loop: Loop,
+        emit: Emit,
+        stop: threading.Event,
+        parts: tuple[str, ...],
+        insert_wait_s: float,
+        others: Sequence[threading.Thread] = (),
     ) -> None:
         self._loop = loop
         self._emit = emit
         self._stop_wanted = stop
         self._parts = parts
         self._insert_wait_s = insert_wait_s
+        self._others = others
         self._threads: dict[str, ReaderThread] = {}
 
-    def run(self) -> None:
-        """Look until told to stop, then wait for the threads to end their taps."""
+    def run(self) -> bool:
+        """Look until told to stop, then wait for the threads to end their taps.
+
+        False when a thread of the door died of a fault in this program: better to be started anew than to run on half.
+        """
         told = ""
         while not self._stop_wanted.is_set():
+            if dead := [one.name for one in (*self._threads.values(), *self._others) if not one.is_alive()]:
+                log.critical("thread died name=%s", ", ".join(dead))
+                self._stop_wanted.set()
+                return False
             try:
                 names = reader_names()
                 why = "" if any(self._is_wanted(name) for name in names) else "no reader of that name"
@@ -102,6 +116,7 @@ class Readers:
             self._stop_wanted.wait(LOOK_EVERY_S)
         for thread in self._threads.values():
             thread.join(ANSWER_WAIT_S)
+        return True
 
     def _is_wanted(self, name: str) -> bool:
         return not self._parts or any(part in name for part in self._parts)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from cardlink.errors import Malformed
-from cardlink.statements.bundle import Bundle, accept_bundle
+from cardlink.statements.bundle import AntiPassback, Bundle, accept_bundle
 from cardlink.statements.record import ClockQuality
 from cardlink.statements.refusal import Reason, Refused
 from cardlink.statements.status_state import adopt_snapshots, apply_event, apply_fresh, apply_heartbeat
@@ -135,6 +135,8 @@ class DoorState:
 
     def _put_bundle(self, bundle: Bundle) -> None:
         self._bundle = bundle
+        if bundle.settings.anti_passback is not AntiPassback.OFF:
+            log.warning("bundle asks for anti-passback, which this door does not have seq=%d", bundle.seq)
         try:
             self.view = replace(self.view, rules=compile_rules(bundle))
         except ZoneMissing as error:

@@ -579,3 +579,12 @@ def _wait_for(condition: Callable[[], bool], wait_s: float = 3.0) -> bool:
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.005)
     return condition()
+
+
+def test_an_anchor_that_is_no_certificate_refuses_the_card_and_not_the_door(tmp_path: Path) -> None:
+    world, key, card_uuid = World(), Key(), uuid4()
+    with certificate_door(tmp_path, world, key, card_uuid, Mechanism.PKI_CAK) as door:
+        content = world.trust_list(2)
+        broken = replace(content, anchors=(replace(content.anchors[0], certificate=b"junk"),))
+        assert door.state.take_trust(world.issue_trust(broken)) is None
+        assert door.tap(world.certificate_card(key, card_uuid)).said == "unknown-signer"
