@@ -1,0 +1,1 @@
+"""A card of ours, read by programs of others."""
