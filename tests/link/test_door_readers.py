@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from door_world import Issued, card_records
 from feed_fixture import CODE, Centre, serving, world_now
 
@@ -120,6 +121,7 @@ def wait_applied(centre: Centre, seq: int) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_a_door_at_a_real_reader_over_all_that_can_happen_to_it(tmp_path: Path) -> None:
     with ExitStack() as stack:
         centre, url, card = stack.enter_context(office(tmp_path))
