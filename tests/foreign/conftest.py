@@ -48,7 +48,7 @@ class Inserted:
     environ: dict[str, str]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def issued(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Issued]:
     folder = tmp_path_factory.mktemp("issued")
     foreign = tmp_path_factory.mktemp("another-installation")
@@ -83,8 +83,9 @@ def write_authorities(centre: Centre, folder: Path) -> None:
         (folder / "issuing.pem").write_bytes(ca.to_pem(issuing))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def inserted(virtual: VirtualReader, issued: Issued) -> Iterator[Inserted]:
+    """The card in the contact slot, which it leaves again for the tests of other folders."""
     issued.image.with_name(issued.image.name + ".key").write_text(SECRET.hex(), encoding="ascii")
     with served_card(virtual, issued.image) as card:
         yield Inserted(issued, card.insert("contact"), card.environ)
