@@ -1,5 +1,6 @@
 """The lines that move a running card: from standard input, from a Unix socket, or none at all."""
 
+import errno
 import logging
 import os
 import signal
@@ -59,14 +60,20 @@ def _obey_all(lines: Iterable[str], slots: Slots, say: Callable[[str], None]) ->
 def _listen(path: Path, slots: Slots) -> None:
     """One client after the other; only the own user may connect."""
     _clear_stale(path)
+    # The socket listens before it gets its name: whoever sees it can connect.
+    unnamed = path.with_name(f"{path.name}.{os.getpid()}")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
         mask = os.umask(0o177)
         try:
-            server.bind(str(path))
+            server.bind(str(unnamed))
         finally:
             os.umask(mask)
         try:
             server.listen()
+            os.link(unnamed, path)
+        finally:
+            unnamed.unlink()
+        try:
             while True:
                 client, _ = server.accept()
                 with client:
@@ -84,7 +91,7 @@ def _serve_client(client: socket.socket, slots: Slots) -> None:
 
 
 def _clear_stale(path: Path) -> None:
-    """Remove the socket of a process that was killed; one that somebody still answers stays."""
+    """Remove the socket of a process that was killed. Raises OSError when somebody still answers there."""
     if not path.is_socket():
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
@@ -92,3 +99,5 @@ def _clear_stale(path: Path) -> None:
             probe.connect(str(path))
         except ConnectionRefusedError:
             path.unlink()
+        else:
+            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE), str(path))
