@@ -4,6 +4,7 @@ import logging
 import os
 import secrets
 from pathlib import Path
+from urllib.parse import urlencode
 
 from flask import Flask, Response, g, render_template, request
 from flask_wtf.csrf import CSRFError, CSRFProtect
@@ -12,9 +13,9 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
 from issuer.errors import Forbidden, IssuerError, NotFound
-from issuer.policy import Action, allows, scopes
+from issuer.policy import EVERYWHERE, Action, Actor, allows, scopes
 from web import audit, auth, cards, doors, home, people, requests, verify
-from web.site import EXTENSION, LANGUAGE_COOKIE, Parts, explain, lang, show_date, show_time, t, visitor
+from web.site import EXTENSION, LANGUAGE_COOKIE, Parts, explain, lang, sentence, show_date, show_time, t, visitor
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ def create_app(parts: Parts) -> Flask:
         WTF_CSRF_TIME_LIMIT=None,
     )
     app.extensions[EXTENSION] = parts
-    app.jinja_env.filters.update(day=show_date, moment=show_time)
+    app.jinja_env.filters.update(day=show_date, moment=show_time, sentence=sentence)
     CSRFProtect(app)
     for blueprint in (
         auth.pages,
@@ -82,23 +83,29 @@ def session_key(path: Path) -> bytes:
 def _for_templates() -> dict[str, object]:
     here = visitor()
     other = "en" if lang() == "vi" else "vi"
-    kept = "&".join(f"{name}={value}" for name, value in request.args.items() if name in ("q", "state", "agency"))
+    kept = [(name, value) for name, value in request.args.items(multi=True) if name != "lang"]
     return {
         "t": t,
         "lang": lang(),
         "other_language": other,
-        "other_language_query": f"{kept}&lang={other}" if kept else f"lang={other}",
+        "other_language_query": urlencode([*kept, ("lang", other)]),
         "visitor": here,
-        "navigation": [row[:3] for row in NAVIGATION if here and scopes(here.actor, row[3])],
+        "navigation": [row[:3] for row in NAVIGATION if here and _leads_somewhere(here.actor, row[3])],
         "here": (request.blueprint or ""),
         "can": lambda action, agency: here is not None and allows(here.actor, Action(action), agency),
     }
 
 
+def _leads_somewhere(who: Actor, action: Action) -> bool:
+    """The audit log is one chain for all agencies: only who may see every agency may read it."""
+    return allows(who, action, EVERYWHERE) if action is Action.AUDIT_VIEW else bool(scopes(who, action))
+
+
 def _finish(response: Response) -> Response:
     response.headers["Content-Security-Policy"] = CONTENT_POLICY
     response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Referrer-Policy"] = "no-referrer"
+    # Within the site the check of forms under https needs the address a form came from; others learn nothing.
+    response.headers["Referrer-Policy"] = "same-origin"
     response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
     if request.endpoint != "static":
         # Pages show personal data: neither the browser's cache nor a proxy keeps them.

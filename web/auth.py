@@ -8,7 +8,7 @@ from werkzeug.wrappers import Response
 from issuer.accounts import invitations, sessions
 from issuer.accounts.sign_in import TurnedAway, Welcome, sign_in
 from issuer.errors import IssuerError
-from web.site import Visitor, explain, now, parts, reading, show_time, t, transaction
+from web.site import Visitor, explain, now, parts, reading, sentence, show_time, t, transaction
 
 pages = Blueprint("auth", __name__)
 
@@ -18,6 +18,8 @@ OPEN_TO_ALL = ("auth.", "verify.", "static")
 
 def recognise() -> Response | None:
     """Find out who asks; a page that is not open to all sends a stranger to the sign-in."""
+    if request.endpoint == "static":
+        return None
     token = request.cookies.get(COOKIE)
     found = sessions.resume(parts().factory, token, now()) if token else None
     g.visitor = Visitor(found.actor, found.full_name, found.language) if found else None
@@ -42,7 +44,7 @@ def do_sign_in() -> Response | tuple[str, int]:
         case Welcome(token=token):
             return _with_session(redirect(_inside(request.form.get("next"))), token)
         case TurnedAway(code=code, until=until):
-            flash(t(code, until=show_time(until)), "bad")
+            flash(sentence(t(code, until=show_time(until))), "bad")
     return render_template("sign_in.html", login=login), 401
 
 
@@ -96,8 +98,10 @@ def _with_session(answer: Response, token: str) -> Response:
 
 
 def _inside(target: str | None) -> str:
-    """Only a path of this site: `//evil` and `https://evil` lead home."""
-    if not target or not target.startswith("/") or target.startswith(("//", "/\\")):
+    """Only a path of this site: `//evil` and `https://evil` lead home, and so does what a browser reads as such."""
+    if not target or not target.startswith("/") or "\\" in target or target.startswith("//"):
+        return url_for("home.index")
+    if any(ord(character) <= 32 for character in target):  # browsers drop tabs and line ends: `/<tab>/evil`
         return url_for("home.index")
     split = urlsplit(target)
     return target if not split.scheme and not split.netloc else url_for("home.index")

@@ -5,29 +5,46 @@ import uuid
 from flask import Blueprint, Response, jsonify, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
-from issuer.access import bundles, log, receipts
+from issuer.access import log, receipts
 from issuer.access.log import EventFilter
+from issuer.access.receipts import Confirmations
 from issuer.cards import blocking, face_data, lifecycle, queries
 from issuer.cards.blocking import AwaitsSecondPerson, BlockReason, Changed
 from issuer.cards.face import draw_faces
 from issuer.cards.queries import Filter
 from issuer.cards.states import BLOCKED, CardState
+from issuer.cards.tables import Card
+from issuer.cards.transitions import TRANSITIONS
 from issuer.errors import IssuerError, Refused
-from issuer.policy import Action, scopes
+from issuer.policy import Action, Actor, allows, scopes
 from issuer.registry import agencies
 from issuer.trust import status
 from issuer.trust.status import Position
-from web.requests import _cursor
-from web.site import actor, now, parts, poke, reading, say_done, say_refused, t, transaction
+from web.doors import event_row
+from web.site import (
+    actor,
+    key_asked,
+    now,
+    number_asked,
+    parts,
+    poke,
+    reading,
+    say_done,
+    say_refused,
+    t,
+    transaction,
+)
 
 pages = Blueprint("cards", __name__)
+
+NAMED_DOORS = 20
 
 
 @pages.get("/cards")
 def index() -> str:
     """The cards this officer may see, newest first."""
     with reading() as session:
-        wanted = Filter(request.args.get("state") or None, request.args.get("agency") or None, _cursor())
+        wanted = Filter(request.args.get("state") or None, request.args.get("agency") or None, key_asked("after"))
         page = queries.cards(session, actor(), wanted)
         return render_template("cards.html", page=page, states=list(CardState), agencies=agencies.all_agencies(session))
 
@@ -38,19 +55,25 @@ def show(card_id: uuid.UUID) -> str:
     asking = actor()
     with reading() as session:
         card, person = queries.card(session, asking, card_id)
-        position = _position() or status.head(session)
+        change = _position()
+        position = change or status.head(session)
+        told = receipts.confirmations(session, *position) if change or card.state != CardState.ACTIVE else None
         may_see_events = bool(scopes(asking, Action.EVENTS_VIEW))
         return render_template(
             "card.html",
             card=card,
             person=person,
             is_blocked=card.state in BLOCKED,
+            undo=_undo(card, asking),
             undo_until=blocking.undo_until(card),
-            now=now(),
-            reasons=list(BlockReason),
+            block_reasons=_block_reasons(card),
+            said_reason=_reason_text(card),
             position=position,
-            confirmations=receipts.confirmations(session, *position) if card.state != CardState.ACTIVE else None,
-            events=log.page(session, asking, EventFilter(card_uuid=card.uuid), limit=10) if may_see_events else (),
+            confirmations=told,
+            waiting=_waiting(told, asking) if told else "",
+            events=[event_row(one) for one in log.page(session, asking, EventFilter(card_uuid=card.uuid), limit=10)]
+            if may_see_events
+            else (),
         )
 
 
@@ -69,8 +92,7 @@ def confirmations(card_id: uuid.UUID) -> Response:
     with reading() as session:
         queries.card(session, actor(), card_id)
         told = receipts.confirmations(session, *(_position() or status.head(session)))
-    waiting = [one.name for one in told.doors if not one.is_confirmed]
-    return jsonify(confirmed=told.confirmed, total=told.total, waiting=waiting)
+    return jsonify(confirmed=told.confirmed, total=told.total, waiting=_waiting(told, actor()))
 
 
 @pages.post("/cards/<uuid:card_id>/block")
@@ -128,8 +150,7 @@ def activate(card_id: uuid.UUID) -> BaseResponse:
     """Bàn giao thẻ: the holder has signed for it; from now on it counts, and doors learn of it."""
     try:
         with transaction() as session:
-            card = lifecycle.activate(session, parts().hsm, actor(), card_id, now())
-            bundles.person_changed(session, parts().hsm, card.person_id, now())
+            lifecycle.activate(session, parts().hsm, actor(), card_id, now())
         poke()
         say_done(t("web.did.activate"))
     except IssuerError as error:
@@ -145,5 +166,38 @@ def _changed(changed: Changed, text: str) -> BaseResponse:
 
 
 def _position() -> Position | None:
-    epoch, seq = request.args.get("epoch", type=int), request.args.get("seq", type=int)
+    epoch, seq = number_asked("epoch"), number_asked("seq")
     return None if epoch is None or seq is None else Position(epoch, seq)
+
+
+def _block_reasons(card: Card) -> list[BlockReason]:
+    """What can be reported of a card as it stands: a suspended one may still turn out to be stolen."""
+    return [reason for reason, event in blocking.EVENT_OF.items() if (CardState(card.state), event) in TRANSITIONS]
+
+
+def _undo(card: Card, asking: Actor) -> str:
+    """How this officer may take the block back: `own` alone, `first` or `second` of two, or `no`."""
+    until = blocking.undo_until(card)
+    if until is None:
+        return "no"
+    if card.blocked_by == asking.user_id and now() <= until:
+        return "own"
+    if not allows(asking, Action.CARD_UNBLOCK, card.agency_code) or card.unblock_by == asking.user_id:
+        return "no"
+    return "first" if card.unblock_by is None else "second"
+
+
+def _reason_text(card: Card) -> str:
+    """Why the card is in its state: what the officer wrote, or the words for the bare reason."""
+    said = card.state_reason or ""
+    return t(f"card.block.{said}") if said in set(BlockReason) else said
+
+
+def _waiting(told: Confirmations, asking: Actor) -> str:
+    """Which doors have not confirmed; those of agencies that the officer has no business with are only counted."""
+    late = [one for one in told.doors if not one.is_confirmed]
+    named = [one.name for one in late if allows(asking, Action.CARD_VIEW, one.owner_agency)][:NAMED_DOORS]
+    others = len(late) - len(named)
+    if others:
+        named.append(t("card.waiting_others", count=others))
+    return ", ".join(named) or "–"

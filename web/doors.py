@@ -2,15 +2,29 @@
 
 import uuid
 
-from flask import Blueprint, Response, jsonify, redirect, render_template, request, url_for
+from flask import Blueprint, Response, jsonify, redirect, render_template, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
+from issuer import policy
 from issuer.access import alarms, doors, log, receipts, rules
 from issuer.access.log import EventFilter, EventView
 from issuer.errors import IssuerError
 from issuer.messages import catalogue
+from issuer.policy import Action
 from issuer.trust import status
-from web.site import actor, lang, now, reading, say_done, say_refused, show_time, t, transaction
+from web.site import (
+    actor,
+    key_asked,
+    lang,
+    now,
+    number_asked,
+    reading,
+    say_done,
+    say_refused,
+    show_time,
+    t,
+    transaction,
+)
 
 pages = Blueprint("doors", __name__)
 
@@ -21,6 +35,7 @@ LIVE_ROWS = 40
 def index() -> str:
     """Every door with how far it has confirmed, the alarms, and the newest events."""
     asking = actor()
+    policy.require_anywhere(asking, Action.DOOR_VIEW)
     with reading() as session:
         head = status.head(session)
         told = {one.door_id: one for one in receipts.confirmations(session, *head).doors}
@@ -30,7 +45,7 @@ def index() -> str:
             confirmations=told,
             head=head,
             alarms=alarms.waiting(session, asking),
-            events=[_row(event) for event in log.page(session, asking, limit=LIVE_ROWS)],
+            events=[event_row(event) for event in log.page(session, asking, limit=LIVE_ROWS)],
         )
 
 
@@ -43,18 +58,17 @@ def show(door_id: uuid.UUID) -> str:
             "door.html",
             door=doors.door(session, asking, door_id),
             rules=rules.rules(session, asking, door_id),
-            events=[_row(one) for one in log.page(session, asking, EventFilter(door_id=door_id), limit=LIVE_ROWS)],
+            events=[event_row(one) for one in log.page(session, asking, EventFilter(door_id=door_id), limit=LIVE_ROWS)],
         )
 
 
 @pages.get("/events")
 def events() -> Response:
     """Events after a number, for the script that keeps a table live."""
-    door = request.args.get("door")
+    wanted = EventFilter(door_id=key_asked("door"))
     with reading() as session:
-        wanted = EventFilter(door_id=uuid.UUID(door)) if door else EventFilter()
-        found = log.since(session, actor(), request.args.get("after", 0, type=int), wanted, limit=LIVE_ROWS)
-    return jsonify(events=[_row(event) for event in found])
+        found = log.since(session, actor(), number_asked("after") or 0, wanted, limit=LIVE_ROWS)
+    return jsonify(events=[event_row(event) for event in found])
 
 
 @pages.post("/alarms/<int:alarm_id>/seen")
@@ -69,10 +83,9 @@ def seen(alarm_id: int) -> BaseResponse:
     return redirect(url_for("doors.index"))
 
 
-def _row(event: EventView) -> dict[str, object]:
+def event_row(event: EventView) -> dict[str, object]:
     """An event in the words of a page."""
     decision = event.decision or ""
-    reason = f"door.reason.{event.reason}" if event.reason else ""
     return {
         "id": event.id,
         "at": show_time(event.at),
@@ -80,7 +93,16 @@ def _row(event: EventView) -> dict[str, object]:
         "kind": t(f"door.kind.{event.kind}"),
         "decision": t(f"door.decision.{decision}") if decision else "",
         "look": {"granted": "good", "refused": "bad"}.get(decision, "none"),
-        "reason": (t(reason) if catalogue.knows(reason, lang()) else event.reason) if reason else "",
+        "reason": _reason_text(event.reason) if event.reason else "",
         "person": event.person_name or "",
         "card": "" if event.card_uuid is None else str(event.card_uuid)[:8],
     }
+
+
+def _reason_text(code: str) -> str:
+    """The words for a door's reason; a door newer than this centre may give one that is not known here yet."""
+    known = f"page.door.reason.{code}"
+    if not catalogue.knows(known, lang()):
+        return code
+    said = catalogue.text(known, lang())
+    return said[:1].upper() + said[1:]

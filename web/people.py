@@ -7,7 +7,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from issuer.cards import lifecycle, queries
 from issuer.cards.states import Form, Kind
-from issuer.errors import IssuerError, Refused
+from issuer.errors import IssuerError, NotFound, Refused
 from issuer.policy import Action
 from issuer.registry import agencies, freshness, people, photos, positions, workflow
 from issuer.registry.tables import RecordState
@@ -15,6 +15,8 @@ from issuer.registry.workflow import Step
 from web.site import actor, now, reading, say_done, say_refused, t, transaction
 
 pages = Blueprint("people", __name__)
+
+GIVE_BACK = "return"
 
 
 @pages.get("/people")
@@ -60,23 +62,23 @@ def photo(person_id: uuid.UUID) -> Response:
     with reading() as session:
         person = people.get(session, actor(), person_id)
         if person.photo_sha256 is None:
-            raise Refused("freshness.no_photo")
+            raise NotFound("freshness.no_photo")
         return Response(photos.get(session, person.photo_sha256).jpeg, mimetype="image/jpeg")
 
 
 @pages.post("/people/<uuid:person_id>/step")
 def step(person_id: uuid.UUID) -> BaseResponse:
-    """Take the record one step further, with an opinion."""
+    """Take the record one step further, or give it back, with an opinion."""
+    wanted, version = request.form.get("step", ""), request.form.get("version", type=int)
+    opinion = request.form.get("opinion", "")
     try:
-        wanted = Step(request.form.get("step", ""))
-        version = int(request.form.get("version", ""))
-    except ValueError:
-        wanted, version = None, 0
-    try:
-        if wanted is None:
-            raise Refused("web.bad_form")
+        if version is None or wanted not in (*Step, GIVE_BACK):
+            raise Refused("page.web.bad_form")
         with transaction() as session:
-            workflow.advance(session, actor(), person_id, version, wanted, request.form.get("opinion", ""), now())
+            if wanted == GIVE_BACK:
+                workflow.give_back(session, actor(), person_id, version, opinion, now())
+            else:
+                workflow.advance(session, actor(), person_id, version, Step(wanted), opinion, now())
         say_done(t(f"web.did.{wanted}"))
     except IssuerError as error:
         say_refused(error)
@@ -86,15 +88,13 @@ def step(person_id: uuid.UUID) -> BaseResponse:
 @pages.post("/people/<uuid:person_id>/request")
 def ask(person_id: uuid.UUID) -> BaseResponse:
     """Ask for a card for this person."""
+    form, kind = request.form.get("form"), request.form.get("kind")
+    reason = request.form.get("reason", "").strip()
     try:
-        form, kind = Form(request.form.get("form", "")), Kind(request.form.get("kind", ""))
-    except ValueError:
-        form, kind = Form.CHIP, Kind.NEW
-    try:
+        if form not in set(Form) or kind not in set(Kind):
+            raise Refused("page.web.bad_form")
         with transaction() as session:
-            lifecycle.request_card(
-                session, actor(), person_id, form, now(), kind=kind, reason=request.form.get("reason", "").strip()
-            )
+            lifecycle.request_card(session, actor(), person_id, Form(form), now(), kind=Kind(kind), reason=reason)
         say_done(t("web.did.request"))
         return redirect(url_for("requests.index"))
     except IssuerError as error:

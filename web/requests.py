@@ -10,7 +10,7 @@ from issuer.cards.queries import Filter
 from issuer.cards.states import CardState
 from issuer.errors import IssuerError, Refused
 from issuer.registry import agencies, freshness
-from web.site import actor, now, reading, say_done, say_refused, t, transaction
+from web.site import actor, key_asked, now, reading, say_done, say_refused, t, transaction
 
 pages = Blueprint("requests", __name__)
 
@@ -24,7 +24,7 @@ def index() -> str:
         page = queries.requests(
             session,
             actor(),
-            Filter(request.args.get("state") or None, request.args.get("agency") or None, _cursor()),
+            Filter(request.args.get("state") or None, request.args.get("agency") or None, key_asked("after")),
         )
         return render_template("requests.html", page=page, states=SHOWN, agencies=agencies.all_agencies(session))
 
@@ -69,11 +69,3 @@ def reject(request_id: uuid.UUID) -> Response:
     except IssuerError as error:
         say_refused(error)
     return redirect(url_for("requests.show", request_id=request_id))
-
-
-def _cursor() -> uuid.UUID | None:
-    text = request.args.get("after")
-    try:
-        return uuid.UUID(text) if text else None
-    except ValueError as error:
-        raise Refused("people.bad_cursor") from error

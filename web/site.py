@@ -1,5 +1,6 @@
 """What every page needs: the parts of the installation, who is asking, in which language, at what time."""
 
+import uuid
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -13,13 +14,15 @@ from issuer import database, outbox
 from issuer.config import Config
 from issuer.database import SessionFactory
 from issuer.days import LOCAL
-from issuer.errors import IssuerError
+from issuer.errors import IssuerError, Refused
 from issuer.messages import catalogue
 from issuer.policy import Actor
 from issuer.trust.port import Signing
 
 EXTENSION = "themo"
 LANGUAGE_COOKIE = "lang"
+MANY = 2**53
+"""No row number or place of the feed is that high, here or in a browser."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +103,35 @@ def t(code: str, **facts: object) -> str:
 
 def explain(error: IssuerError) -> str:
     """A refusal as an office reads it: what is wrong and, where there is one, the hint."""
-    said = catalogue.text(error.code, lang(), **error.facts)
+    said = sentence(t(error.code, **error.facts))
     hint = catalogue.hint(error.code, lang(), **error.facts)
-    return f"{said} {hint}" if hint else said
+    return f"{said} {sentence(hint)}" if hint else said
+
+
+def sentence(text: str) -> str:
+    """A text of the catalogue, which is written for a command line, as a sentence on a page."""
+    begun = text[:1].upper() + text[1:]
+    return begun if begun.endswith((".", "!", "?", ":")) else f"{begun}."
 
 
 def say_refused(error: IssuerError) -> None:
     """Show a refusal on the next page."""
     flash(explain(error), "bad")
+
+
+def key_asked(name: str) -> uuid.UUID | None:
+    """A row's key from the address, None where there is none. Raises Refused."""
+    text = request.args.get(name)
+    try:
+        return uuid.UUID(text) if text else None
+    except ValueError as error:
+        raise Refused("people.bad_cursor") from error
+
+
+def number_asked(name: str) -> int | None:
+    """A number from the address, None where there is none or it cannot be one of ours."""
+    value = request.args.get(name, type=int)
+    return value if value is not None and 0 <= value < MANY else None
 
 
 def show_date(value: date | None) -> str:

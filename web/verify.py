@@ -3,13 +3,14 @@
 import base64
 from datetime import date
 
-from flask import Blueprint, Response, abort, jsonify, render_template, request
+from flask import Blueprint, Response, abort, jsonify, render_template
 
 from cardlink.statements.cose_key import CoseKey
 from cardlink.statements.trust import Trust, Use, reload_trust_list
 from issuer.errors import NotFound
+from issuer.registry import agencies
 from issuer.trust import status, trust_list
-from web.site import now, reading
+from web.site import now, number_asked, reading
 
 pages = Blueprint("verify", __name__)
 
@@ -25,14 +26,19 @@ def index() -> str:
 
 @pages.get("/v/keys")
 def keys() -> Response:
-    """The keys of use `qr` from the trust list, as the script needs them."""
-    trusted = _trusted()
+    """The keys of use `qr` from the trust list, as the script needs them, with the names of who signs."""
+    with reading() as session:
+        trusted = _trusted(trust_list.current(session))
+        names = {one.code: one.name for one in agencies.all_agencies(session)}
+    if now().timestamp() >= trusted.content.expires_s:
+        abort(503)
     told = [
         {
             "kid": entry.kid.hex(),
             "x": _base64url(numbers.x),
             "y": _base64url(numbers.y),
             "scope": list(entry.scope),
+            "names": {code: names[code] for code in entry.scope if code in names},
             "verifies_until": entry.verifies_until_s,
             "state": entry.state.name.lower(),
         }
@@ -46,17 +52,15 @@ def keys() -> Response:
 @pages.get("/v/status")
 def card_status() -> Response:
     """What a list says of one card now: one word, nothing about who holds it."""
-    list_n, idx = request.args.get("list", type=int), request.args.get("idx", type=int)
-    if list_n is None or idx is None or not 0 <= list_n < 2**31 or not 0 <= idx < 2**22:
+    list_n, idx = number_asked("list"), number_asked("idx")
+    if list_n is None or idx is None:
         abort(400)
     with reading() as session:
         state = status.public_state(session, list_n, idx, FAR_AWAY, now())
     return jsonify(state=str(state), at=now().isoformat(timespec="seconds"))
 
 
-def _trusted() -> Trust:
-    with reading() as session:
-        raw = trust_list.current(session)
+def _trusted(raw: bytes) -> Trust:
     trusted = reload_trust_list(raw)
     if not isinstance(trusted, Trust):
         raise NotFound("trust.unreadable")

@@ -36,6 +36,7 @@ class DoorConfirmation:
     door_id: uuid.UUID
     name: str
     place: str
+    owner_agency: str
     is_confirmed: bool
     position: Position | None
     at: datetime | None
@@ -116,6 +117,7 @@ def _told(door: Door, receipt: Receipt | None, wanted: Position) -> DoorConfirma
         door_id=door.id,
         name=door.name,
         place=door.place,
+        owner_agency=door.owner_agency,
         is_confirmed=position is not None and position >= wanted,
         position=position,
         at=None if receipt is None else receipt.time,

@@ -47,7 +47,7 @@ def requests(session: Session, actor: Actor, wanted: Filter) -> Page[CardRequest
         query = query.where(CardRequest.agency_code == wanted.agency)
     if wanted.after is not None:
         query = query.where(CardRequest.id < wanted.after)
-    rows = session.execute(query.order_by(CardRequest.id.desc()).limit(PAGE + 1)).tuples().all()
+    rows = session.execute(query.order_by(CardRequest.id.desc()).limit(PAGE + 1)).all()
     return Page(rows[:PAGE], rows[PAGE - 1][0].id if len(rows) > PAGE else None)
 
 
@@ -61,7 +61,7 @@ def cards(session: Session, actor: Actor, wanted: Filter) -> Page[Card]:
         query = query.where(Card.agency_code == wanted.agency)
     if wanted.after is not None:
         query = query.where(Card.id < wanted.after)
-    rows = session.execute(query.order_by(Card.id.desc()).limit(PAGE + 1)).tuples().all()
+    rows = session.execute(query.order_by(Card.id.desc()).limit(PAGE + 1)).all()
     return Page(rows[:PAGE], rows[PAGE - 1][0].id if len(rows) > PAGE else None)
 
 
@@ -136,14 +136,14 @@ def current_cards(session: Session, people: Sequence[uuid.UUID]) -> dict[uuid.UU
 def card_counts(session: Session, actor: Actor) -> dict[str, int]:
     """How many cards the actor may see are in each state."""
     mine = policy.scope_filter(actor, Action.CARD_VIEW, Card.agency_code)
-    return dict(session.execute(select(Card.state, func.count()).where(mine).group_by(Card.state)).tuples().all())
+    return dict(session.execute(select(Card.state, func.count()).where(mine).group_by(Card.state)).all())
 
 
 def request_counts(session: Session, actor: Actor) -> dict[str, int]:
     """How many requests the actor may see are in each state."""
     mine = policy.scope_filter(actor, Action.CARD_VIEW, CardRequest.agency_code)
     found = select(CardRequest.state, func.count()).where(mine).group_by(CardRequest.state)
-    return dict(session.execute(found).tuples().all())
+    return dict(session.execute(found).all())
 
 
 def _rank(one: Card) -> int:

@@ -7,7 +7,9 @@ const MOST_ROWS = 200;
 
 async function ask(path) {
   try {
-    const answer = await fetch(path, { cache: "no-store", redirect: "error" });
+    const answer = await fetch(path, { cache: "no-store", redirect: "manual" });
+    // The session has ended: the page, asked for again, leads to the sign-in and back here.
+    if (answer.type === "opaqueredirect") location.reload();
     return answer.ok ? await answer.json() : null;
   } catch {
     return null;
@@ -58,7 +60,7 @@ async function refreshConfirmations(panel) {
   if (answer) {
     document.getElementById("confirmed-count").textContent = String(answer.confirmed);
     document.getElementById("total-count").textContent = String(answer.total);
-    document.getElementById("waiting-doors").textContent = answer.waiting.slice(0, 20).join(", ") || "–";
+    document.getElementById("waiting-doors").textContent = answer.waiting;
     const bar = panel.querySelector("progress");
     bar.max = answer.total || 1;
     bar.value = answer.confirmed;

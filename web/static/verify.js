@@ -19,7 +19,7 @@ async function ask(path) {
 
 // The decimal digits are the integer 01 || COSE: the leading 01 keeps leading zeros of the statement.
 function statementBytes(digits) {
-  if (!/^[0-9]{100,1200}$/.test(digits)) throw new Malformed("digits");
+  if (!/^[1-9][0-9]{99,1199}$/.test(digits)) throw new Malformed("digits");
   let hex = BigInt(digits).toString(16);
   if (hex.length % 2) hex = "0" + hex;
   const bytes = new Uint8Array(hex.length / 2);
@@ -71,9 +71,13 @@ class Decoder {
       for (let item = 0; item < count; item += 1) made.push(this.value());
     } else if (major === 5) {
       made = new Map();
+      let before = "";
       for (let pair = 0; pair < count; pair += 1) {
+        const from = this.at;
         const key = this.value();
-        if (made.has(key)) throw new Malformed("repeated key");
+        const encoded = hexOf(this.bytes.subarray(from, this.at));
+        if (encoded <= before) throw new Malformed("keys repeated or out of order");
+        before = encoded;
         made.set(key, this.value());
       }
     } else {
@@ -101,10 +105,13 @@ function parseStatement(bytes) {
   if (!(signature instanceof Uint8Array) || signature.length !== 64) throw new Malformed("signature");
   const header = decode(protectedBytes);
   const kid = header.get(4);
-  if (header.get(1) !== -7 || !(kid instanceof Uint8Array) || kid.length !== 8) throw new Malformed("header");
+  if (header.size !== 2 || header.get(1) !== -7 || !(kid instanceof Uint8Array) || kid.length !== 8) throw new Malformed("header");
   const claims = decode(payload);
   const fields = claims.get(-65545);
-  if (!Array.isArray(fields) || fields.length !== 10) throw new Malformed("fields");
+  if (claims.size !== 3 || typeof claims.get(1) !== "string" || !Number.isInteger(claims.get(4))) throw new Malformed("claims");
+  const isText = [false, true, false, false, false, true, true, true, false, false];
+  if (!Array.isArray(fields) || fields.length !== isText.length) throw new Malformed("fields");
+  if (fields.some((field, at) => typeof field !== (isText[at] ? "string" : "number"))) throw new Malformed("fields");
   return { protectedBytes, payload, signature, kid: hexOf(kid), issuer: claims.get(1), expires: claims.get(4), fields };
 }
 
@@ -128,14 +135,16 @@ async function verdictOf(digits, now) {
   const key = keys.find((one) => one.kid === statement.kid);
   if (!key) return { kind: "unknown-signer" };
   const agency = statement.fields[5];
+  if (!covers(statement.issuer, agency)) return { kind: "unknown-signer" };
   if (!key.scope.some((prefix) => covers(prefix, statement.issuer) && covers(prefix, agency))) return { kind: "unknown-signer" };
-  if (key.state === "compromised" || now > key.verifies_until) return { kind: "unknown-signer" };
+  if (key.state === "compromised" || now >= key.verifies_until) return { kind: "unknown-signer" };
   const jwk = { kty: "EC", crv: "P-256", x: key.x, y: key.y };
   const algorithm = { name: "ECDSA", namedCurve: "P-256" };
   const publicKey = await crypto.subtle.importKey("jwk", jwk, algorithm, false, ["verify"]);
   const isGood = await crypto.subtle.verify({ name: "ECDSA", hash: "SHA-256" }, publicKey, statement.signature, toBeSigned(statement));
   if (!isGood) return { kind: "changed" };
-  if (now > statement.expires) return { kind: "good", statement, state: "expired" };
+  statement.issuerName = key.names[statement.issuer];
+  if (now >= statement.expires) return { kind: "good", statement, state: "expired" };
   const [list, index] = statement.fields.slice(8);
   try {
     return { kind: "good", statement, state: (await ask(`/v/status?list=${list}&idx=${index}`)).state };
@@ -159,7 +168,10 @@ function show(verdict) {
   document.documentElement.dataset.verdict = good ? verdict.state : verdict.kind;
   if (!good) return;
   const [, fullName, birth, sex, number, agency, title, category] = verdict.statement.fields;
+  const { issuer, issuerName } = verdict.statement;
   const sexTexts = document.getElementById("holder").dataset;
+  const categories = document.querySelectorAll("#categories [data-code]");
+  const known = Array.from(categories).find((one) => one.dataset.code === category);
   const texts = {
     name: fullName,
     birth: dateText(birth),
@@ -167,8 +179,9 @@ function show(verdict) {
     number: String(number).padStart(12, "0"),
     agency,
     title,
-    category,
-    expires: new Date(verdict.statement.expires * 1000).toLocaleDateString("vi-VN", { timeZone: "Asia/Ho_Chi_Minh" }),
+    category: known ? known.textContent : category,
+    issuer: issuerName ? `${issuerName} (${issuer})` : issuer,
+    expires: new Date(verdict.statement.expires * 1000).toLocaleDateString("en-GB", { timeZone: "Asia/Ho_Chi_Minh" }),
   };
   for (const [field, text] of Object.entries(texts)) document.getElementById(`holder-${field}`).textContent = text;
   document.getElementById("holder").hidden = false;
@@ -190,5 +203,9 @@ async function check() {
   }
 }
 
+// The statement goes along to the other language: it is in the fragment, which only this page sees.
+document.getElementById("language").addEventListener("click", (event) => {
+  event.currentTarget.hash = location.hash;
+});
 window.addEventListener("hashchange", check);
 check();
