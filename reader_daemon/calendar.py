@@ -1,8 +1,8 @@
 """When a rule applies: weeks and special dates in minutes of the day, in the door's time zone (formats.md, F7)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, tzinfo
+from typing import NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from reader_daemon.errors import ZoneMissing
@@ -10,8 +10,7 @@ from reader_daemon.errors import ZoneMissing
 Spans = Sequence[tuple[int, int]]
 
 
-@dataclass(frozen=True, slots=True)
-class LocalMinute:
+class LocalMinute(NamedTuple):
     """One instant as a calendar sees it: day of the week from Monday = 0, the date yyyymmdd, minute of the day."""
 
     weekday: int

@@ -1,5 +1,6 @@
 """May this card open this door now? Pure: values in, one value out."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,7 +13,7 @@ from cardlink.statements.status import Status
 from cardlink.statements.status_state import status_of
 from reader_daemon.calendar import LocalMinute, is_open, local_minute
 from reader_daemon.reasons import AnyReason, DoorReason
-from reader_daemon.rules import Rules
+from reader_daemon.rules import Holder, Rules
 from reader_daemon.view import View
 
 
@@ -59,18 +60,20 @@ def check_standing(view: View, now: datetime, quality: ClockQuality) -> Rules | 
 
 
 def decide(card: VerifiedCard, view: View, now: datetime, quality: ClockQuality, stale_s: float) -> Granted | Refused:
-    """Judge a card that has proved itself: status first, so that a stolen card is noticed at every door; then rules."""
+    """Say whether this card, which has proved itself, opens this door now."""
     rules = check_standing(view, now, quality)
-    if isinstance(rules, Refused):
-        return rules
+    return rules if isinstance(rules, Refused) else decide_by(rules, card, view, now, stale_s)
+
+
+def decide_by(rules: Rules, card: VerifiedCard, view: View, now: datetime, stale_s: float) -> Granted | Refused:
+    """The same at a door known to stand: status first, so that a stolen card is noticed at every door; then rules."""
     if card.status is not None:
         refusal = _check_status(card.status, view, now)
         if refusal is not None:
             return refusal
     if stale_s > rules.bundle.settings.deny_stale_s:
         return Refused(DoorReason.STALE, f"{stale_s:.0f} s")
-    is_stale = stale_s > rules.bundle.settings.flag_stale_s
-    return _apply_rules(card, rules, now, is_stale)
+    return _apply_rules(card, rules, now, stale_s > rules.bundle.settings.flag_stale_s)
 
 
 def _check_status(place: StatusPlace, view: View, now: datetime) -> Refused | None:
@@ -91,28 +94,44 @@ def _apply_rules(card: VerifiedCard, rules: Rules, now: datetime, is_stale: bool
     holder = rules.holders.get(card.card_uuid)
     if holder is not None and holder.key_hash != card.key_hash:
         return Refused(DoorReason.KEY_HASH_MISMATCH, f"holder {holder.index}")
-    speaking = list(rules.of_holder.get(holder.index, ())) if holder is not None else []
-    for rule in rules.of_agencies:
-        # a card without a status can only be taken back by taking its holder out: no rule for an agency lets it in
-        if (card.status is not None or not rule.allows) and is_in_scope(rule.agencies, card.agency):
-            speaking.append(rule)
+    speaking = _rules_about(card, holder, rules)
     if not speaking:
         if not covers(rules.bundle.owner, card.agency):
             return Refused(DoorReason.NOT_THIS_AGENCY, card.agency)
         return Refused(DoorReason.UNKNOWN_CARD if holder is None else DoorReason.NO_RULE)
-    at = local_minute(now, rules.zone)
-    now_s = now.timestamp()
-    open_now = []
+    now_s, at = now.timestamp(), local_minute(now, rules.zone)
+    granting: Rule | None = None
+    demanding: Rule | None = None
     for rule in speaking:
-        if _is_in_force(rule, now_s) and _is_open(rule, rules, at):
-            if not rule.allows:
-                return Refused(DoorReason.DENIED, f"rule {rule.rule_id}")
-            open_now.append(rule)
-    for rule in open_now:
+        if not _is_in_force(rule, now_s) or not _is_open(rule, rules, at):
+            continue
+        if not rule.allows:
+            return Refused(DoorReason.DENIED, f"rule {rule.rule_id}")
         if not rule.demands or card.mechanism in rule.demands:
-            return Granted(card.card_uuid, rule.rule_id, rules.bundle.settings.unlock_ms, is_stale)
-    if open_now:
-        return Refused(DoorReason.DEMANDS_MORE, f"rule {open_now[0].rule_id}")
+            granting = granting or rule
+        else:
+            demanding = rule
+    if granting is not None:
+        return Granted(card.card_uuid, granting.rule_id, rules.bundle.settings.unlock_ms, is_stale)
+    if demanding is not None:
+        return Refused(DoorReason.DEMANDS_MORE, f"rule {demanding.rule_id}")
+    return _why_not_now(speaking, now_s)
+
+
+def _rules_about(card: VerifiedCard, holder: Holder | None, rules: Rules) -> Sequence[Rule]:
+    """The rules that speak of this card: those of its holder, then those of its agency.
+
+    A card without a status can only be taken back by taking its holder out: no rule for an agency lets it in.
+    """
+    named = rules.of_holder.get(holder.index, ()) if holder is not None else ()
+    if not rules.of_agencies:
+        return named
+    by_agency = [rule for rule in rules.of_agencies if is_in_scope(rule.agencies, card.agency)]
+    return [*named, *(rule for rule in by_agency if card.status is not None or not rule.allows)]
+
+
+def _why_not_now(speaking: Sequence[Rule], now_s: float) -> Refused:
+    """None of the rules that speak of a card is open: the nearest reason."""
     allowing = [rule for rule in speaking if rule.allows]
     if not allowing:
         return Refused(DoorReason.NO_RULE)

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from cardlink.errors import Malformed
 from cardlink.statements.bundle import Mechanism
@@ -57,8 +58,7 @@ class Stored:
     commit_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Happening:
+class Happening(NamedTuple):
     """What a record tells beside its place and time. `numbers`: bundle seq, status epoch and seq it was judged with."""
 
     kind: Kind

@@ -6,6 +6,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 from cardlink.check.cache import CredentialCache
 from cardlink.check.card import VerifiedCard, check_certificate, check_credential
@@ -15,7 +16,7 @@ from cardlink.statements.record import Decision, Kind
 from cardlink.statements.refusal import Refused as StatementRefused
 from cardlink.transport.connection import Connection
 from reader_daemon.clock import Clock
-from reader_daemon.decide import Granted, Refused, check_standing, decide
+from reader_daemon.decide import Granted, Refused, check_standing, decide_by
 from reader_daemon.door import Door
 from reader_daemon.errors import NotDurable
 from reader_daemon.events import EventLog, Happening, Stored
@@ -31,8 +32,7 @@ ALARM_EVERY_S = 60.0
 READABLE = (Mechanism.CREDENTIAL, Mechanism.PKI_CAK)
 
 
-@dataclass(frozen=True, slots=True)
-class TapResult:
+class TapResult(NamedTuple):
     """What one tap came to, and what it cost. `total_s` is from the first byte to the lock, the commit included."""
 
     decision: Granted | Refused
@@ -101,18 +101,20 @@ class Loop:
 
     def judge(self, evidence: Evidence, view: View, now: datetime) -> tuple[VerifiedCard | None, Granted | Refused]:
         """Say what the evidence is worth and whether it opens the door now."""
-        standing = check_standing(view, now, self.clock.quality)
         if isinstance(evidence, NoEvidence):
             return None, Refused(evidence.reason, evidence.detail)
-        if isinstance(standing, Refused) or view.trust is None:
-            return None, standing if isinstance(standing, Refused) else Refused(DoorReason.NO_TRUST)
+        if view.trust is None:
+            return None, Refused(DoorReason.NO_TRUST)
+        rules = check_standing(view, now, self.clock.quality)
+        if isinstance(rules, Refused):
+            return None, rules
         if isinstance(evidence, CredentialEvidence):
             checked = check_credential(evidence, view.trust, now, self.caches.credentials)
         else:
             checked = check_certificate(evidence, view.trust, now)
         if isinstance(checked, StatementRefused):
             return None, Refused(checked.reason, checked.detail)
-        return checked, decide(checked, view, now, self.clock.quality, self.state.stale_s())
+        return checked, decide_by(rules, checked, view, now, self.state.stale_s())
 
     def sign_head_if_due(self) -> None:
         """Sign the log's head when it is time; a disk that is full now is no reason to stop."""
