@@ -380,8 +380,11 @@ def test_a_whole_old_disk_put_back_is_made_good_by_the_centre_and_never_below_it
 
 @pytest.mark.parametrize("kind", ["trust", "snapshot", "bundle"])
 def test_a_statement_damaged_on_disk_is_not_used_and_raises_an_alarm(place: Place, kind: str) -> None:
-    cut = "CAST(substr(body, 1, length(body) - 1) || x'00' AS BLOB)"
-    spoil = f"UPDATE statements SET body = {cut} WHERE kind = '{kind}'"  # noqa: S608 our own words
+    query = "SELECT body FROM statements WHERE kind = ?"
+    ((raw,),) = place.door.daemon.database.rows(query, kind)
+    assert isinstance(raw, bytes)
+    spoilt = raw[:-1] + bytes((raw[-1] ^ 1,))
+    spoil = f"UPDATE statements SET body = x'{spoilt.hex()}' WHERE kind = '{kind}'"  # noqa: S608 our own hex
     door = place.restart(change=edit(place, spoil))
     assert not door.tap(place.card).opened
     assert "forged-statement" in door.alarms()
