@@ -21,6 +21,7 @@ class Display:
     """Prints in the chosen language. `texts` maps a key to (Vietnamese, English)."""
 
     def __init__(self, lang: str, texts: dict[str, tuple[str, str]], stages: int) -> None:
+        self.lang = lang
         self._index = 0 if lang == "vi" else 1
         self._texts = texts
         self._console = Console(highlight=False, soft_wrap=False, width=None if sys.stdout.isatty() else 110)
@@ -96,6 +97,11 @@ class Display:
         """The last words."""
         self._progress.stop()
         self._console.print(Panel(Text(self.text(key, **facts)), border_style="green", width=100))
+
+    def failed(self, key: str, /, **facts: object) -> None:
+        """The one thing that is wrong."""
+        self._progress.stop()
+        self._console.print(Panel(Text(self.text(key, **facts)), border_style="bold red", width=100))
 
     @property
     def elapsed_s(self) -> float:

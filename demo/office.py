@@ -19,7 +19,7 @@ BATCH = "LO-2026-01"
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 CODE = re.compile(r"[0-9A-Z]{5}(?:-[0-9A-Z]{5}){4}")
 STAFF = (
-    ("to.chuc", "Lò Thị Mai (tổ chức cán bộ)", ("hr@*",)),
+    ("to.chuc", "Lò Thị Mai (tổ chức cán bộ)", ("hr@*", "approver@*")),
     ("kiem.tra", "Trịnh Công Đạt (kiểm tra, thẩm định)", ("hr@*",)),
     ("phe.duyet", "Đặng Khánh Yến (phê duyệt)", ("approver@*",)),
     ("cap.the", "Vàng Đức Sơn (bộ phận cấp thẻ)", ("card_office@*",)),

@@ -63,6 +63,9 @@ class Slots(Protocol):
     def tap(self, card: CardFile) -> dict[str, Any]:
         """Hold a card to the door and answer what the door says of it."""
 
+    def release(self, card: CardFile) -> None:
+        """Let go of a card's image, so that something else can open it."""
+
     def end(self) -> None:
         """Take all cards away and end the door."""
 
@@ -117,6 +120,10 @@ class PcscSlots:
             time.sleep(0.6)
         raise NotAsItShouldBe(f"the door said nothing of the card {card.name} within {TAP_TIMEOUT_S:.0f} s")
 
+    def release(self, card: CardFile) -> None:
+        if card.name in self._controls:
+            self._quit(card)
+
     def end(self) -> None:
         for name in list(self._controls):
             self._supervisor.stop(f"card-{name}")
@@ -167,6 +174,7 @@ class InProcessSlots:
         self._environ = environ
         self._held = ExitStack()
         self._cards: dict[str, Card] = {}
+        self._stores: dict[str, FileStore] = {}
         self._door: Daemon | None = None
 
     def encode(self, card: CardFile, card_uuid: str, tear_at: int | None = None) -> str:
@@ -202,12 +210,20 @@ class InProcessSlots:
         told: dict[str, Any] = json.loads(tap_line(self._door.loop.tap(connection, "in-process")))
         return told
 
+    def release(self, card: CardFile) -> None:
+        if card.name in self._stores:
+            del self._cards[card.name]
+            self._stores.pop(card.name).close()
+
     def end(self) -> None:
         self._held.close()
+        for store in self._stores.values():
+            store.close()
+        self._stores.clear()
 
     def _card(self, card: CardFile) -> Card:
         if card.name not in self._cards:
             store = FileStore(card.image, card.secret)
-            self._held.callback(store.close)
+            self._stores[card.name] = store
             self._cards[card.name] = Card(store)
         return self._cards[card.name]

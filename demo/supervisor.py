@@ -148,6 +148,11 @@ class Supervisor:
         fresh.restarts = old.restarts + 1
         return fresh
 
+    def descriptor(self, name: str) -> int:
+        """A descriptor of this process from which a secret can be read, once."""
+        _, _, (descriptor,) = self._with_descriptors([FD % name], {})
+        return descriptor
+
     def again(self, name: str, argv: Sequence[str]) -> None:
         """Say with which arguments a running process is to be started the next time."""
         self._running[name].program.argv = argv

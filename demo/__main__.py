@@ -1,0 +1,142 @@
+"""`./run demo`: the main job on one machine, from the first key to the last refusal."""
+
+import argparse
+import logging
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from functools import cache
+from pathlib import Path
+from types import FrameType
+
+from demo.books import Books
+from demo.display import Display, NotAsItShouldBe
+from demo.office import PREFERRED_PORTS, Office, Place, free_port, make_secrets
+from demo.pcscd import CONTACT_READER, NoVirtualReader, VirtualReader, unavailable, virtual_reader
+from demo.slots import InProcessSlots, PcscSlots, Slots
+from demo.story import Story, file_of
+from demo.supervisor import ProcessFailed, Supervisor
+from demo.texts import TEXTS
+
+STAGES = 10
+LOOK_EVERY_S = 0.5
+
+
+class Ended(Exception):
+    """Ctrl-C or SIGTERM."""
+
+
+def main() -> int:
+    """Run the demo. Exit 0 when all came out as it should (or Ctrl-C ended it), 1 at the first thing that did not."""
+    options = _options()
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _end)
+    folder = options.folder or Path(tempfile.mkdtemp(prefix="themo-demo-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    display = Display(options.lang, TEXTS, STAGES)
+    try:
+        with display:
+            _run(options, folder, display)
+    except (NotAsItShouldBe, ProcessFailed, NoVirtualReader) as error:
+        display.failed("failed", what=error)
+        print(f"demo: hint: the processes' own words are in {folder / 'logs'}", file=sys.stderr)
+        return 1
+    except Ended:
+        display.closing("ended")
+    if options.folder is None:
+        shutil.rmtree(folder, ignore_errors=True)
+    return 0
+
+
+def _run(options: argparse.Namespace, folder: Path, display: Display) -> None:
+    place = Place(folder)
+    environ = {**os.environ, "THEMO_CONFIG": str(place.config), "THEMO_LANG": options.lang}
+    display.title("title")
+    with ExitStack() as stack:
+        reader = _reader(stack, display, options.in_process)
+        supervisor = stack.enter_context(Supervisor(folder / "logs", make_secrets(), environ))
+        web, feed = (free_port(None if options.once else port) for port in PREFERRED_PORTS)
+        office = Office(place, supervisor, web, feed)
+        office.write_settings()
+        slots = _slots(stack, supervisor, reader, place, environ)
+
+        @cache
+        def books() -> Books:
+            opened = Books(place.config)
+            stack.callback(opened.close)
+            return opened
+
+        story = Story(display, office, supervisor, slots, books)
+        story.keys()
+        story.register()
+        story.request()
+        story.encode(options.tear, isinstance(slots, PcscSlots))
+        story.faces()
+        story.door()
+        story.strangers()
+        story.offline()
+        story.block()
+        story.books()
+        if options.once:
+            display.closing("once", seconds=display.elapsed_s)
+            return
+        told = ""
+        if isinstance(slots, PcscSlots) and reader is not None:
+            slots.serve_in_contact_slot(file_of(story.issued[1]))
+            told = display.text("running.card", socket=reader.socket, reader=CONTACT_READER)
+        display.closing("running", url=office.console_url, link=office.invite("quan.tri"), card=told)
+        _watch(supervisor, display)
+
+
+def _watch(supervisor: Supervisor, display: Display) -> None:
+    """Until Ctrl-C: a process that ends by itself is started again, its secrets handed over anew."""
+    while True:
+        time.sleep(LOOK_EVERY_S)
+        for running in supervisor.dead():
+            supervisor.restart(running.program.name)
+            display.refused("restarted", name=running.program.name)
+
+
+def _reader(stack: ExitStack, display: Display, in_process: bool) -> VirtualReader | None:
+    why = "--in-process" if in_process else unavailable()
+    if why is None:
+        return stack.enter_context(virtual_reader())
+    display.note("no_pcsc", why=why)
+    return None
+
+
+def _slots(
+    stack: ExitStack, supervisor: Supervisor, reader: VirtualReader | None, place: Place, environ: dict[str, str]
+) -> Slots:
+    if reader is not None:
+        return PcscSlots(supervisor, reader, place.folder)
+    slots = InProcessSlots(place.config, lambda: supervisor.descriptor("user-pin"), environ)
+    stack.callback(slots.end)
+    return slots
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    raise Ended
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="./run demo", description=__doc__)
+    parser.add_argument(
+        "--once", action="store_true", help="end after the story; exit 1 at the first thing that is wrong"
+    )
+    parser.add_argument(
+        "--tear", type=int, metavar="N", help="pull the first card at exchange N of its personalisation"
+    )
+    parser.add_argument("--lang", choices=("vi", "en"), default="vi", help="language (default: vi)")
+    parser.add_argument("--in-process", action="store_true", help="use the in-process carrier though pcscd is there")
+    parser.add_argument("--folder", type=Path, help="keep everything that is made in this folder, which must be empty")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
