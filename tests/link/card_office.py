@@ -158,11 +158,11 @@ class Centre:
                 title="Chuyên viên",
                 category="CC",
                 photo_sha256=photo,
-                attested_on=date(2026, 1, 15),
+                attested_on=(self.clock() - timedelta(days=46)).date(),
                 state=RecordState.APPROVED,
                 source="test",
-                created=NOW,
-                updated=NOW,
+                created=self.clock(),
+                updated=self.clock(),
                 version=1,
             )
             session.add(person)
@@ -242,19 +242,22 @@ def open_centre(folder: Path, url: str | None = None) -> Iterator[Centre]:
         factory = database.session_factory(engine)
         with process.client(Role.USER) as user, process.client(Role.SO) as so:
             centre = Centre(factory, process, Sim(user), Ceremony(user, so))
-            with database.transaction(factory) as session:
-                fill(session)
-            with database.transaction(factory) as session:
-                agencies = [AgencyName(HOME, "Ủy ban nhân dân tỉnh Thử"), AgencyName(OTHER, "Bộ Thử nghiệm")]
-                installation = AgencyName(HOME, "Trung tâm thẻ thử")
-                setup.init(
-                    session, centre.ceremony, ADMIN, installation, agencies, Roots(), LIST_BITS, NOW, lambda label: None
-                )
-            centre.ceremony.load_transport(TRANSPORT_LABEL, TRANSPORT_KEYS.enc, TRANSPORT_KEYS.mac, TRANSPORT_KEYS.dek)
+            furnish(centre)
             yield centre
     finally:
         process.kill()
         engine.dispose()
+
+
+def furnish(centre: Centre) -> None:
+    """Make the agencies and the keys of an empty centre."""
+    with database.transaction(centre.factory) as session:
+        fill(session)
+    with database.transaction(centre.factory) as session:
+        agencies = [AgencyName(HOME, "Ủy ban nhân dân tỉnh Thử"), AgencyName(OTHER, "Bộ Thử nghiệm")]
+        installation, now = AgencyName(HOME, "Trung tâm thẻ thử"), centre.clock()
+        setup.init(session, centre.ceremony, ADMIN, installation, agencies, Roots(), LIST_BITS, now, lambda label: None)
+    centre.ceremony.load_transport(TRANSPORT_LABEL, TRANSPORT_KEYS.enc, TRANSPORT_KEYS.mac, TRANSPORT_KEYS.dek)
 
 
 def fill(session: Session) -> None:
