@@ -9,9 +9,9 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import Table, delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from issuer import database
@@ -25,6 +25,9 @@ LEASE = timedelta(seconds=30)
 """So long after its last step a job still belongs to the one who holds it."""
 STARTED, DONE = "started", "done"
 TOKEN_BYTES = 16
+# The journal is written at every step of every card: through Core, without the ORM's bookkeeping.
+STEPS = cast(Table, PersonalisationStep.__table__)
+CARDS = cast(Table, Card.__table__)
 
 
 @dataclass(slots=True)
@@ -68,44 +71,45 @@ class Journal:
         """Commit that a step begins. Answers how often it has begun by now."""
         with database.transaction(self._factory) as session:
             self.hold(session)
-            self._begin(session, name)
-        return self._entries[name].tries
+            begun = self._begin(session, name)
+        self._entries[name] = begun
+        return begun.tries
 
     def done(self, name: str, facts: Mapping[str, Any], following: str | None) -> None:
         """Commit that a step is done and, in the same transaction, that the next one begins."""
+        entry = self._entries.get(name)
+        if entry is None:
+            raise NotFound("cards.no_step", step=name)
+        ended = update(STEPS).where(STEPS.c.job == self.job, STEPS.c.name == name)
         with database.transaction(self._factory) as session:
             self.hold(session)
-            row = session.get(PersonalisationStep, (self.job, name))
-            if row is None:
-                raise NotFound("cards.no_step", step=name)
-            row.state, row.done, row.facts = DONE, self._clock(), dict(facts)
-            if following is not None:
-                self._begin(session, following)
-        self._entries[name] = Entry(DONE, self._entries[name].tries, dict(facts))
+            session.execute(ended.values(state=DONE, done=self._clock(), facts=dict(facts)))
+            begun = None if following is None else self._begin(session, following)
+        self._entries[name] = Entry(DONE, entry.tries, dict(facts))
+        if following is not None and begun is not None:
+            self._entries[following] = begun
 
-    def _begin(self, session: Session, name: str) -> None:
-        row = session.get(PersonalisationStep, (self.job, name))
-        now = self._clock()
-        if row is None:
-            number = self._plan.number(name)
-            row = PersonalisationStep(
-                job=self.job, name=name, n=number, state=STARTED, tries=0, started=now, done=None, facts={}
-            )
-            session.add(row)
-        row.state, row.tries, row.started = STARTED, row.tries + 1, now
-        self._entries[name] = Entry(STARTED, row.tries, row.facts)
+    def _begin(self, session: Session, name: str) -> Entry:
+        entry, now = self._entries.get(name), self._clock()
+        if entry is None:
+            row = {"job": self.job, "name": name, "n": self._plan.number(name), "done": None, "facts": {}}
+            session.execute(insert(STEPS).values(state=STARTED, tries=1, started=now, **row))
+            return Entry(STARTED, 1)
+        again = update(STEPS).where(STEPS.c.job == self.job, STEPS.c.name == name)
+        session.execute(again.values(state=STARTED, tries=entry.tries + 1, started=now))
+        return Entry(STARTED, entry.tries + 1, entry.facts)
 
     def hold(self, session: Session) -> None:
         """Keep the lease alive. Raises Conflict when somebody else has it."""
-        mine = update(Card).where(Card.id == self.job, Card.job_token == self._token)
-        held = session.scalars(mine.values(job_seen=self._clock()).returning(Card.id)).one_or_none()
+        mine = update(CARDS).where(CARDS.c.id == self.job, CARDS.c.job_token == self._token)
+        held = session.execute(mine.values(job_seen=self._clock()).returning(CARDS.c.id)).one_or_none()
         if held is None:
             raise Conflict("cards.job_lost", job=str(self.job))
 
     def release(self) -> None:
         """Give the job up, so that it can be resumed at once."""
         with database.transaction(self._factory) as session:
-            mine = update(Card).where(Card.id == self.job, Card.job_token == self._token)
+            mine = update(CARDS).where(CARDS.c.id == self.job, CARDS.c.job_token == self._token)
             session.execute(mine.values(job_token=None, job_seen=None))
 
 
