@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from cardlink.transport.pcsc import Reader
 from demo.pcscd import CONTACT_READER, CONTACTLESS_READER, VirtualReader, virtual_reader
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -48,23 +49,26 @@ class ServedCard:
 
     def insert(self, interface: str) -> str:
         """Put the card into a slot and wait until PC/SC sees it; return the reader's name."""
+        reader = CONTACT_READER if interface == "contact" else CONTACTLESS_READER
         # Saying it again would take the card out and put it in once more, and break a session that had just begun.
         if self.tell("status") != f"ok {interface}":
+            # pcscd looks for cards every 400 ms: the one before may be gone and still be seen.
+            wait_until_empty(reader)
             assert self.tell(f"insert {interface}").startswith("ok")
-        reader = CONTACT_READER if interface == "contact" else CONTACTLESS_READER
-        wait_for_card(reader, self.environ)
+        wait_for_card(reader)
         return reader
 
 
-def wait_for_card(reader: str, environ: dict[str, str]) -> None:
-    """Wait until PC/SC sees a card in a reader, asked by a foreign program."""
-    deadline = time.monotonic() + INSERT_TIMEOUT_S
-    while time.monotonic() < deadline:
-        asked = subprocess.run(["opensc-tool", "-r", reader, "-a"], env=environ, capture_output=True, check=False)
-        if asked.returncode == 0:
-            return
-        time.sleep(0.1)
-    raise AssertionError(f"no card was seen in {reader}")
+def wait_until_empty(reader_name: str) -> None:
+    """Wait until PC/SC has seen that no card is in a reader."""
+    with Reader(reader_name) as reader:
+        assert reader.wait_for_removal(INSERT_TIMEOUT_S), f"a card was still seen in {reader_name}"
+
+
+def wait_for_card(reader_name: str) -> None:
+    """Wait until PC/SC sees a card in a reader. It is only looked for: nothing is sent to it."""
+    with Reader(reader_name) as reader:
+        assert reader.wait_for_card(INSERT_TIMEOUT_S), f"no card was seen in {reader_name}"
 
 
 @contextmanager
