@@ -2,7 +2,8 @@
 
 import sys
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,7 @@ from cardlink.errors import LinkLost
 from cardlink.transport.connection import Connection
 from cardlink.transport.pcsc import Reader, find_reader
 from issuer import database, outbox
+from issuer.audit import refusals
 from issuer.cards import blocking, lifecycle, personalise, queries
 from issuer.cards.blocking import AwaitsSecondPerson, BlockReason
 from issuer.cards.face import draw_faces
@@ -26,7 +28,7 @@ from issuer.cards.run import Progress, Report, run
 from issuer.cards.states import CardState, Form, Kind
 from issuer.cards.tables import Card, CardRequest
 from issuer.cli.common import Desk, desk_of, print_table
-from issuer.errors import NotFound, Refused
+from issuer.errors import Forbidden, NotFound, Refused
 from issuer.registry import freshness, people
 from issuer.registry.tables import Person
 from issuer.trust import sim
@@ -59,7 +61,7 @@ def request(
     if (number is None) == (agency is None):
         raise Refused("cards.one_or_agency")
     if number is not None:
-        with database.transaction(desk.factory) as session:
+        with _use_case(desk) as session:
             person = people.by_number(session, desk.actor, number)
             made = lifecycle.request_card(session, desk.actor, person.id, form, desk.now(), kind=kind, reason=reason)
         print(made.id)
@@ -98,7 +100,7 @@ def approve(
 def reject(context: typer.Context, request_id: RequestId, reason: Why) -> None:
     """Turn a request down."""
     desk = desk_of(context)
-    with database.transaction(desk.factory) as session:
+    with _use_case(desk) as session:
         lifecycle.reject(session, desk.actor, request_id, reason, desk.now())
     desk.say("cli.cards.rejected", request=request_id)
 
@@ -107,7 +109,7 @@ def reject(context: typer.Context, request_id: RequestId, reason: Why) -> None:
 def cancel(context: typer.Context, request_id: RequestId, reason: Why = "") -> None:
     """Take a request back."""
     desk = desk_of(context)
-    with database.transaction(desk.factory) as session:
+    with _use_case(desk) as session:
         lifecycle.cancel(session, desk.actor, request_id, reason, desk.now())
     desk.say("cli.cards.cancelled", request=request_id)
 
@@ -164,7 +166,7 @@ def encode(
 def pin(context: typer.Context, card: CardName) -> None:
     """Print the PIN of an encoded card, once, for its letter."""
     desk = desk_of(context)
-    with database.transaction(desk.factory) as session:
+    with _use_case(desk) as session:
         found = queries.named(session, desk.actor, card)
         print(personalise.reveal_pin(session, sim.connect(desk.config), desk.actor, found.id, desk.now()))
 
@@ -191,7 +193,7 @@ def faces(
 def activate(context: typer.Context, card: CardName) -> None:
     """Note that a card was printed, checked and handed over; from now on it counts."""
     desk = desk_of(context)
-    with database.transaction(desk.factory) as session:
+    with _use_case(desk) as session:
         found = queries.named(session, desk.actor, card)
         lifecycle.activate(session, sim.connect(desk.config), desk.actor, found.id, desk.now())
     outbox.poke(desk.config)
@@ -207,7 +209,7 @@ def block(
 ) -> None:
     """Khóa thẻ: stop a card at every door, at once."""
     desk = desk_of(context)
-    with database.transaction(desk.factory) as session:
+    with _use_case(desk) as session:
         found = queries.named(session, desk.actor, card)
         hsm = sim.connect(desk.config)
         changed = blocking.block(session, hsm, desk.actor, found.id, reason, desk.now(), note)
@@ -219,7 +221,7 @@ def block(
 def unblock(context: typer.Context, card: CardName) -> None:
     """Take a block back: alone within ten minutes of one's own, later with a second person."""
     desk = desk_of(context)
-    with database.transaction(desk.factory) as session:
+    with _use_case(desk) as session:
         found = queries.named(session, desk.actor, card)
         answer = blocking.unblock(session, sim.connect(desk.config), desk.actor, found.id, desk.now())
     if isinstance(answer, AwaitsSecondPerson):
@@ -233,7 +235,7 @@ def unblock(context: typer.Context, card: CardName) -> None:
 def revoke(context: typer.Context, card: CardName, reason: Why) -> None:
     """End a card for good."""
     desk = desk_of(context)
-    with database.transaction(desk.factory) as session:
+    with _use_case(desk) as session:
         found = queries.named(session, desk.actor, card)
         changed = blocking.revoke(session, sim.connect(desk.config), desk.actor, found.id, reason, desk.now())
     outbox.poke(desk.config)
@@ -301,7 +303,8 @@ def show(context: typer.Context, card: CardName) -> None:
 
 def _encode(desk: Desk, hsm: Hsm, card: Card, connection: Connection) -> Report:
     """Run a job with a bar on the terminal: the step's name, its number, exchanges and bytes."""
-    job = personalise.start(desk.factory, hsm, desk.actor, card.id, desk.now)
+    with _noting(desk):
+        job = personalise.start(desk.factory, hsm, desk.actor, card.id, desk.now)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Bar(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task(desk.text("cli.cards.encoding"), total=len(job.plan.steps))
@@ -318,6 +321,23 @@ def _encode(desk: Desk, hsm: Hsm, card: Card, connection: Connection) -> Report:
         return run(connection, job, tell)
 
 
+@contextmanager
+def _use_case(desk: Desk) -> Iterator[Session]:
+    """One transaction; what the actor may not do is rolled back and noted."""
+    with _noting(desk), database.transaction(desk.factory) as session:
+        yield session
+
+
+@contextmanager
+def _noting(desk: Desk) -> Iterator[None]:
+    """Note what the actor tried and may not do."""
+    try:
+        yield
+    except Forbidden as error:
+        refusals.note(desk.factory, desk.actor, error, desk.now())
+        raise
+
+
 def _waiting(desk: Desk, state: CardState, agency: str | None) -> Sequence[uuid.UUID]:
     with database.reading(desk.factory) as session:
         found = queries.request_ids(session, desk.actor, state, agency)
@@ -332,7 +352,7 @@ def _each(desk: Desk, code: str, keys: Sequence[uuid.UUID], act: Callable[[Sessi
     with desk.progress(code) as progress:
         for done, key in enumerate(keys, start=1):
             try:
-                with database.transaction(desk.factory) as session:
+                with _use_case(desk) as session:
                     print(act(session, key))
             except Refused as error:
                 if len(keys) == 1:

@@ -13,6 +13,7 @@ import issuer.tables
 from cardlink.statements.trust import Trust, accept_trust_list
 from issuer import config, database
 from issuer.__main__ import run
+from issuer.audit import log as audit
 from issuer.cards.tables import Card
 from issuer.database import SessionFactory
 from issuer.registry import photos
@@ -165,6 +166,9 @@ def test_an_office_takes_a_plastic_card_from_request_to_revocation(office: Offic
     request = office.issuer("cards", "request", number, "--form", "plastic", login="hr")[0].strip()
     _, err = office.issuer("cards", "approve", request, login="the", code=1)
     assert "không có quyền" in err
+    with database.reading(office.factory) as session:
+        (refused,) = audit.entries(session, action="refused")
+    assert (refused.actor, refused.subject, refused.facts["action"]) == ("the", "policy.no_role", "card.approve")
     assert office.issuer("cards", "approve", request, login="duyet")[0].strip() == request
     card = office.issuer("cards", "allocate", request, login="the")[0].strip()
     assert "có hiệu lực" in office.issuer("cards", "activate", card, login="the")[0]
