@@ -17,6 +17,9 @@ from demo.pcscd import CONTACT_READER, CONTACTLESS_READER, VirtualReader, virtua
 
 ROOT = Path(__file__).resolve().parent.parent
 INSERT_TIMEOUT_S = 10.0
+INSERT_TRIES = 4
+SETTLE_S = 0.5
+SEEN_TIMEOUT_S = 2.0
 
 
 @pytest.fixture(scope="session")
@@ -49,26 +52,21 @@ class ServedCard:
 
     def insert(self, interface: str) -> str:
         """Put the card into a slot and wait until PC/SC sees it; return the reader's name."""
-        reader = CONTACT_READER if interface == "contact" else CONTACTLESS_READER
+        reader_name = CONTACT_READER if interface == "contact" else CONTACTLESS_READER
         # Saying it again would take the card out and put it in once more, and break a session that had just begun.
-        if self.tell("status") != f"ok {interface}":
-            # pcscd looks for cards every 400 ms: the one before may be gone and still be seen.
-            wait_until_empty(reader)
-            assert self.tell(f"insert {interface}").startswith("ok")
-        wait_for_card(reader)
-        return reader
-
-
-def wait_until_empty(reader_name: str) -> None:
-    """Wait until PC/SC has seen that no card is in a reader."""
-    with Reader(reader_name) as reader:
-        assert reader.wait_for_removal(INSERT_TIMEOUT_S), f"a card was still seen in {reader_name}"
-
-
-def wait_for_card(reader_name: str) -> None:
-    """Wait until PC/SC sees a card in a reader. It is only looked for: nothing is sent to it."""
-    with Reader(reader_name) as reader:
-        assert reader.wait_for_card(INSERT_TIMEOUT_S), f"no card was seen in {reader_name}"
+        if self.tell("status") == f"ok {interface}":
+            return reader_name
+        with Reader(reader_name) as reader:
+            for _ in range(INSERT_TRIES):
+                # pcscd looks every 400 ms: a card put in sooner after another one left is not seen as new, or not at
+                # all until it leaves again.
+                assert reader.wait_for_removal(INSERT_TIMEOUT_S), f"a card was still seen in {reader_name}"
+                time.sleep(SETTLE_S)
+                assert self.tell(f"insert {interface}").startswith("ok")
+                if reader.wait_for_card(SEEN_TIMEOUT_S):
+                    return reader_name
+                self.tell("remove")
+        raise AssertionError(f"no card was seen in {reader_name}")
 
 
 @contextmanager
