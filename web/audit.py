@@ -3,6 +3,7 @@
 from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
+from issuer.accounts import users
 from issuer.audit import log
 from issuer.audit.log import Broken
 from issuer.errors import Forbidden
@@ -23,7 +24,8 @@ def index() -> str:
             action=request.args.get("action") or None,
             subject=request.args.get("subject") or None,
         )
-        return render_template("audit.html", rows=rows)
+        names = users.names_of(session, (row.actor for row in rows))
+        return render_template("audit.html", rows=rows, names=names)
 
 
 @pages.post("/audit/check")

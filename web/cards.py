@@ -38,6 +38,8 @@ from web.site import (
 pages = Blueprint("cards", __name__)
 
 NAMED_DOORS = 20
+BLOCK_ORDER = (BlockReason.LOST, BlockReason.STOLEN, BlockReason.SUSPENDED, BlockReason.DAMAGED)
+"""The reasons as they stand on the page: what happens most first."""
 
 
 @pages.get("/cards")
@@ -172,7 +174,8 @@ def _position() -> Position | None:
 
 def _block_reasons(card: Card) -> list[BlockReason]:
     """What can be reported of a card as it stands: a suspended one may still turn out to be stolen."""
-    return [reason for reason, event in blocking.EVENT_OF.items() if (CardState(card.state), event) in TRANSITIONS]
+    state = CardState(card.state)
+    return [reason for reason in BLOCK_ORDER if (state, blocking.EVENT_OF[reason]) in TRANSITIONS]
 
 
 def _undo(card: Card, asking: Actor) -> str:

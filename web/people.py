@@ -5,6 +5,7 @@ import uuid
 from flask import Blueprint, Response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
+from issuer.accounts import users
 from issuer.cards import lifecycle, queries
 from issuer.cards.states import Form, Kind
 from issuer.errors import IssuerError, NotFound, Refused
@@ -43,12 +44,14 @@ def show(person_id: uuid.UUID) -> str:
     """One record: data, steps, freshness, cards."""
     with reading() as session:
         person = people.get(session, actor(), person_id)
+        steps = people.steps(session, person_id)
         return render_template(
             "person.html",
             person=person,
             agency=agencies.get(session, person.agency_code),
             position=positions.get(session, person.position_code) if person.position_code else None,
-            steps=people.steps(session, person_id),
+            steps=steps,
+            names=users.names_of(session, (one.actor for one in steps)),
             findings=freshness.findings(session, person, now()),
             cards=queries.cards_of(session, person_id),
             requests=queries.requests_of(session, person_id),

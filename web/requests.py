@@ -5,11 +5,12 @@ import uuid
 from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
+from issuer.accounts import users
 from issuer.cards import lifecycle, queries
 from issuer.cards.queries import Filter
 from issuer.cards.states import CardState
 from issuer.errors import IssuerError, Refused
-from issuer.registry import agencies, freshness
+from issuer.registry import freshness
 from web.site import actor, key_asked, now, reading, say_done, say_refused, t, transaction
 
 pages = Blueprint("requests", __name__)
@@ -26,7 +27,8 @@ def index() -> str:
             actor(),
             Filter(request.args.get("state") or None, request.args.get("agency") or None, key_asked("after")),
         )
-        return render_template("requests.html", page=page, states=SHOWN, agencies=agencies.all_agencies(session))
+        names = users.names_of(session, (one.requested_name for one, _ in page.rows))
+        return render_template("requests.html", page=page, states=SHOWN, names=names)
 
 
 @pages.get("/requests/<uuid:request_id>")
@@ -38,6 +40,7 @@ def show(request_id: uuid.UUID) -> str:
             "request.html",
             request_row=found,
             person=person,
+            names=users.names_of(session, filter(None, (found.requested_name, found.decided_name))),
             card=queries.card_of_request(session, request_id),
             findings=freshness.findings(session, person, now()),
             is_own=found.requested_by == actor().user_id,

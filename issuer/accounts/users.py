@@ -175,6 +175,12 @@ def by_login(session: Session, login: str) -> User:
     return user
 
 
+def names_of(session: Session, logins: Iterable[str]) -> dict[str, str]:
+    """The full names behind logins, as far as they are users: logs and requests keep the login."""
+    wanted = set(logins)
+    return {user.login: user.full_name for user in session.scalars(select(User).where(User.login.in_(wanted)))}
+
+
 def listed(session: Session, actor: Actor) -> Sequence[tuple[User, tuple[Grant, ...]]]:
     """The users with a role where the actor may look, and those with none, by login."""
     policy.require_anywhere(actor, Action.USERS_VIEW)

@@ -206,3 +206,9 @@ def test_signing_out_ends_the_session_and_a_guess_finds_none(factory: SessionFac
     with database.transaction(factory) as session:
         assert sessions.sweep(session, NOW) == 0
         assert sessions.sweep(session, NOW + timedelta(days=40)) == 1
+
+
+def test_names_stand_behind_logins_and_nobody_behind_others(session: Session) -> None:
+    hoa(session)
+    assert users.names_of(session, ["hoa", "hoa", "local:root", "door Cửa chính"]) == {"hoa": "Nguyễn Thị Hoa"}
+    assert users.names_of(session, []) == {}

@@ -25,7 +25,7 @@ function row(event) {
     made.append(one);
     return one;
   };
-  cell(event.at);
+  cell(event.at, "when");
   cell(event.door);
   cell(event.kind);
   const decision = cell("");

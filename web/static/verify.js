@@ -177,13 +177,15 @@ function show(verdict) {
     birth: dateText(birth),
     sex: sex === 1 ? sexTexts.male : sexTexts.female,
     number: String(number).padStart(12, "0"),
-    agency,
+    agency: issuerName && agency === issuer ? `${issuerName} (${agency})` : agency,
     title,
     category: known ? known.textContent : category,
     issuer: issuerName ? `${issuerName} (${issuer})` : issuer,
     expires: new Date(verdict.statement.expires * 1000).toLocaleDateString("en-GB", { timeZone: "Asia/Ho_Chi_Minh" }),
   };
   for (const [field, text] of Object.entries(texts)) document.getElementById(`holder-${field}`).textContent = text;
+  // Who signed is told apart only where it is not the holder's own agency.
+  document.getElementById("holder-issuer").parentElement.hidden = agency === issuer;
   document.getElementById("holder").hidden = false;
 }
 
