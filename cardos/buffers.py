@@ -38,28 +38,25 @@ class Chain:
 class Outgoing:
     """What GET RESPONSE has still to fetch (ISO/IEC 7816-4 §5.3.4)."""
 
-    __slots__ = ("_rest",)
+    __slots__ = ("rest",)
 
     def __init__(self) -> None:
-        self._rest = b""
-
-    def __bool__(self) -> bool:
-        return bool(self._rest)
+        self.rest = b""
 
     def clear(self) -> None:
         """Forget the rest: another command came."""
-        self._rest = b""
+        self.rest = b""
 
     def send(self, data: bytes, size: int) -> bytes:
         """Answer with the first `size` bytes, keep the rest and announce it with 61xx."""
         if len(data) <= size:
-            self._rest = b""
+            self.rest = b""
             return data + SUCCESS_BYTES
-        self._rest = data[size:]
-        return data[:size] + more_available(len(self._rest)).to_bytes(2, "big")
+        self.rest = data[size:]
+        return data[:size] + more_available(len(self.rest)).to_bytes(2, "big")
 
     def next(self, size: int) -> bytes:
         """Answer GET RESPONSE. Raises CardStatus 6985 when nothing waits."""
-        if not self._rest:
+        if not self.rest:
             raise CardStatus("GET RESPONSE", SW.CONDITIONS_NOT_SATISFIED)
-        return self.send(self._rest, size)
+        return self.send(self.rest, size)

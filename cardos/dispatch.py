@@ -69,7 +69,7 @@ def _answer(platform: Platform, command: Command) -> bytes:
     if command.ins == Ins.GET_RESPONSE and not cla.value:
         volatile.chain = None
         return volatile.outgoing.next(command.le or SHORT_NE_MAX)
-    if volatile.outgoing:
+    if volatile.outgoing.rest:
         volatile.outgoing.clear()
     channel = None
     if cla.secure_messaging is SecureMessaging.PROPRIETARY and command.ins != Ins.EXTERNAL_AUTHENTICATE:
@@ -153,7 +153,7 @@ def _run(platform: Platform, cla: Cla, command: Command) -> bytes:
     life = platform.persistent.life[Owner.CARD]
     if life == LifeCycle.TERMINATED and ins not in _WHEN_TERMINATED:
         raise CardStatus(command_name(ins), SW.CONDITIONS_NOT_SATISFIED)
-    if cla.is_proprietary:
+    if cla.value and cla.is_proprietary:
         if ins == Ins.EXTERNAL_AUTHENTICATE and cla.secure_messaging is SecureMessaging.PROPRIETARY:
             return domain.external_authenticate(platform, command)
         handler = APPLICATIONS[volatile.selected].gp_handlers.get(ins)

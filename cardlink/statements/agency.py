@@ -38,7 +38,10 @@ def covers(prefix: str, code: str) -> bool:
 
 def is_in_scope(scope: Iterable[str], code: str) -> bool:
     """Say whether one of the prefixes covers the code."""
-    return any(covers(prefix, code) for prefix in scope)
+    for prefix in scope:  # noqa: SIM110 a door's hot path: `any` would start a generator
+        if covers(prefix, code):
+            return True
+    return False
 
 
 def is_citizen_level(level: str) -> bool:

@@ -12,6 +12,8 @@ from cardlink.statements.refusal import Reason, Refused
 from cardlink.statements.status import ENTRIES_PER_BYTE, Entry, Event, Fresh, Heartbeat, Snapshot, Status
 from cardlink.statements.trust import ListEntry
 
+_STATUS = tuple(Status)  # by value
+
 
 @dataclass(frozen=True, slots=True)
 class StatusList:
@@ -39,7 +41,7 @@ def packed_bytes(length: int) -> int:
 
 def read_entry(packed: bytes, index: int) -> Status:
     """Read one card's status out of a packed list."""
-    return Status(packed[index // ENTRIES_PER_BYTE] >> 2 * (index % ENTRIES_PER_BYTE) & 3)
+    return _STATUS[packed[index // ENTRIES_PER_BYTE] >> 2 * (index % ENTRIES_PER_BYTE) & 3]
 
 
 def pack(length: int, entries: Mapping[int, Status]) -> bytes:

@@ -17,6 +17,7 @@ _PIN_POLICY_OF = {
     Access.PIN_OR_OCC: PinPolicy.ONCE,
     Access.PIN_OR_OCC_EACH_USE: PinPolicy.ALWAYS,
 }
+_LEAST_POLICY = {ref: _PIN_POLICY_OF[row.contact_use] for ref, row in KEYS.items() if row.contact_use in _PIN_POLICY_OF}
 _STRICTER_USE = {
     (PinPolicy.ONCE, Interface.CONTACT): Access.PIN_OR_OCC,
     (PinPolicy.ONCE, Interface.CONTACTLESS): Access.VCI_AND_PIN_OR_OCC,
@@ -72,7 +73,7 @@ def may_use(platform: Platform, key: SlotKey) -> bool:
     """May this key be used: the rule of its reference, or the key's own policy where that is stricter."""
     row = KEYS[key.number]
     interface = platform.volatile.interface
-    if key.pin_policy > default_pin_policy(row):
+    if key.pin_policy > _LEAST_POLICY[key.number]:
         return is_allowed(platform, _STRICTER_USE[key.pin_policy, interface])
     return is_allowed(platform, row.use_access(interface))
 
