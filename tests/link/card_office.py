@@ -176,13 +176,18 @@ class Centre:
             stock.add_batch(session, ENCODER, BATCH, [serial], TRANSPORT_LABEL, self.clock())
         return Blank(serial, ChipCard(MemoryStore(make_blank(bytes.fromhex(serial), TRANSPORT_KEYS))))
 
+    def requested(
+        self, person_id: uuid.UUID | None = None, form: Form = Form.CHIP, kind: Kind = Kind.NEW
+    ) -> CardRequest:
+        """A request that waits for somebody to approve it."""
+        with database.transaction(self.factory) as session:
+            return lifecycle.request_card(session, HR, person_id or self.person(), form, self.clock(), kind=kind)
+
     def approved(
         self, person_id: uuid.UUID | None = None, form: Form = Form.CHIP, kind: Kind = Kind.NEW
     ) -> CardRequest:
         """A request that another person has approved."""
-        person_id = person_id or self.person()
-        with database.transaction(self.factory) as session:
-            request = lifecycle.request_card(session, HR, person_id, form, self.clock(), kind=kind)
+        request = self.requested(person_id, form, kind)
         with database.transaction(self.factory) as session:
             return lifecycle.approve(session, APPROVER, request.id, self.clock())
 
