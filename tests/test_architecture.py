@@ -25,7 +25,6 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "web": ("issuer", "cardlink.errors", "cardlink.statements"),
     "demo": ("",),
     "bench": ("",),
-    "simulate": ("",),
 }
 PROJECT = sorted({row.split(".")[0] for row in MAY_IMPORT})
 # bench/yubikit_tap.py is a foreign peer: it runs in .venv-foreign, where none of our packages is

@@ -1,1 +1,0 @@
-"""What is too long for the suite: soak, fuzzing, scale."""
