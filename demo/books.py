@@ -67,7 +67,7 @@ class Books:
                 if count > 1
             ]
             pairs = select(Card, StockItem).join(StockItem, StockItem.serial == Card.stock_serial)
-            for card, item in session.execute(pairs).tuples():
+            for card, item in session.execute(pairs):
                 if card.state in LIVE and item.state not in (StockState.ALLOCATED, StockState.USED):
                     found.append(f"card {card.uuid} is {card.state}, its blank {item.state}")
                 if card.state == "spoiled" and item.state != StockState.SPOILED:

@@ -51,6 +51,8 @@ from issuer.trust.status import Position
 from issuer.trust.status_tables import StatusEntry
 
 WAIT_S = 20.0
+REMOVAL_S = 0.6
+"""pcscd looks for removals every 400 ms; a card put in sooner would not be a new one to the door."""
 SETUP = users.local_administrator("root")
 CARD_SECRET = bytes(range(32))  # seals the images of these tests' cards
 
@@ -174,20 +176,28 @@ class System:
         self.supervisor.run([command("reader-daemon"), "enrol", "--config", str(place.config)], stdin=f"{code}\n")
         return place
 
-    def start_door(self, place: DoorPlace, readers: str, environ: Mapping[str, str]) -> Running:
-        """Start the door's process."""
-        output = self.supervisor.output("door")
-        told = len(self.told_by_door())
+    def start_door(self, place: DoorPlace, readers: str, environ: Mapping[str, str]) -> None:
+        """Start the door's process and wait until it is up."""
         argv = [command("reader-daemon"), "run", "--config", str(place.config), "--events-stdout"]
-        is_ready = lambda: any(one["event"] == "started" for one in self.told_by_door()[told:])  # noqa: E731
-        output.touch()
-        return self.supervisor.start(Program("door", argv, is_ready, {**environ, "THEMO_DOOR_READERS": readers}))
+        program = Program("door", argv, lambda: True, {**environ, "THEMO_DOOR_READERS": readers})
+        self._bring_up(lambda: self.supervisor.start(program))
 
-    def told_by_door(self) -> list[dict[str, object]]:
-        """Every line of the door's process, over all its lives."""
+    def restart_door(self) -> None:
+        """Start the door's process again and wait until it is up."""
+        self._bring_up(lambda: self.supervisor.restart("door"))
+
+    def _bring_up(self, start: Callable[[], Running]) -> None:
+        before = len(self.told_by_door("started"))
+        process = start().process
+        within(WAIT_S, lambda: process.poll() is not None or len(self.told_by_door("started")) > before)
+        assert process.poll() is None, self.supervisor.output("door").read_text(encoding="utf-8")
+
+    def told_by_door(self, event: str) -> list[dict[str, object]]:
+        """Every line of this kind of the door's process, over all its lives."""
         output = self.supervisor.output("door")
         lines = output.read_text(encoding="utf-8", errors="replace").splitlines() if output.exists() else []
-        return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
+        told = [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
+        return [one for one in told if one["event"] == event]
 
     def serve(self, reader: VirtualReader, name: str, image: Path) -> ServedCard:
         """Start `cardos serve` for an image, the card in no slot yet."""
@@ -196,6 +206,15 @@ class System:
         argv += ["--control", str(control)]
         running = self.supervisor.start(Program(name, argv, lambda: answers(control)))
         return ServedCard(running.process, control, reader.environ())
+
+    def tap(self, card: ServedCard) -> dict[str, object]:
+        """Lay a card on the door's reader, take it away again, and answer what the door said of it."""
+        before = len(self.told_by_door("tap"))
+        assert card.tell("insert contactless").startswith("ok")
+        within(WAIT_S, lambda: len(self.told_by_door("tap")) > before)
+        assert card.tell("remove").startswith("ok")
+        time.sleep(REMOVAL_S)
+        return self.told_by_door("tap")[before]
 
     # --- what must be so afterwards
 
