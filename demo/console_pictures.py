@@ -15,6 +15,7 @@ ARGUMENTS = (
 DESKTOP = (1280, 860)
 PHONE = (390, 844)
 WAIT_MS = 10_000
+BLOCKED = ("lost", "stolen", "suspended", "revoked")
 
 
 @contextmanager
@@ -42,28 +43,46 @@ def console_pictures(base_url: str, login: str, password: str, out: Path) -> lis
 
     The console must hold at least one active card. Nothing is changed but for the sign-in.
     """
+    with chromium() as browser:
+        return pictures_with(browser, base_url, login, password, out)
+
+
+def pictures_with(browser: Browser, base_url: str, login: str, password: str, out: Path) -> list[Path]:
+    """The same with a browser that is running already."""
     out.mkdir(parents=True, exist_ok=True)
     made: list[Path] = []
-    with chromium() as browser:
-        page = _open(browser, DESKTOP)
-        sign_in(page, base_url, login, password)
-        _take(page, out / "console-home.png", made)
-        page.goto(f"{base_url}/people?q=dang")
-        _take(page, out / "console-people.png", made)
-        page.goto(f"{base_url}/cards?state=active")
-        page.goto(base_url + (page.get_attribute("tbody a", "href") or "/cards"))
-        _take(page, out / "console-card.png", made)
-        qr_text = page.get_attribute('a[href*="/v#"]', "href") or ""
-        person = page.get_attribute("dl.facts a", "href") or "/people"
-        page.goto(f"{base_url}{person}")
-        _take(page, out / "console-person.png", made)
-        page.goto(f"{base_url}/doors")
-        _take(page, out / "console-doors.png", made)
-        phone = _open(browser, PHONE)
-        phone.goto(f"{base_url}/v#{qr_text.partition('#')[2]}")
-        phone.wait_for_selector("html[data-verdict]")
-        _take(phone, out / "console-verify.png", made)
+    page = _open(browser, DESKTOP)
+    sign_in(page, base_url, login, password)
+    _take(page, out / "console-home.png", made)
+    for name, path in (("people", "/people?q=dang"), ("requests", "/requests"), ("doors", "/doors")):
+        page.goto(f"{base_url}{path}")
+        _take(page, out / f"console-{name}.png", made)
+    for state in BLOCKED:
+        page.goto(f"{base_url}/cards?state={state}")
+        if page.locator("tbody tr").count():
+            page.goto(base_url + _first_link(page))
+            _take(page, out / "console-blocked.png", made)
+            break
+    page.goto(f"{base_url}/cards?state=active")
+    page.goto(base_url + _first_link(page))
+    _take(page, out / "console-card.png", made)
+    qr_text = page.get_attribute('a[href*="#"][href*="/v"]', "href") or ""
+    page.goto(base_url + (page.get_attribute("dl.facts a", "href") or "/people"))
+    _take(page, out / "console-person.png", made)
+    page.context.close()
+    phone = _open(browser, PHONE)
+    phone.goto(f"{base_url}/v#{qr_text.partition('#')[2]}")
+    phone.wait_for_selector("html[data-verdict]")
+    _take(phone, out / "console-verify.png", made)
+    phone.context.close()
     return made
+
+
+def _first_link(page: Page) -> str:
+    """The first card of a list, one with a chip if there is one."""
+    chips = page.locator("tbody tr", has_text="Thẻ chip").locator("td:first-child a")
+    links = chips if chips.count() else page.locator("tbody td:first-child a")
+    return links.first.get_attribute("href") or "/cards"
 
 
 def _open(browser: Browser, size: tuple[int, int]) -> Page:

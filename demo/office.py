@@ -15,6 +15,7 @@ from demo.slots import CardFile
 from demo.supervisor import Program, Supervisor, command
 
 AGENCIES = ("G09", "H38")
+PROVINCE = "H38,Ủy ban nhân dân tỉnh Lào Cai"
 BATCH = "LO-2026-01"
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 CODE = re.compile(r"[0-9A-Z]{5}(?:-[0-9A-Z]{5}){4}")
@@ -148,6 +149,10 @@ class Office:
     def make_keys(self) -> str:
         """Make the database, every key, and take in the batch's transport keys."""
         self.issuer("init")
+        # The shipped list names a province by its name alone; the office writes itself as it stands on a face.
+        named = self.place.folder / "co-quan.csv"
+        named.write_text(f"code,name,kind,closed_on,successor\n{PROVINCE},province,,\n", encoding="utf-8")
+        self.issuer("agencies", "load", str(named))
         told = self.issuer(
             "keys",
             "init",
