@@ -3,11 +3,13 @@
 import re
 import signal
 import time
+from pathlib import Path
 
 from console_world import PASSWORD, World
-from playwright.sync_api import Page, expect
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect
 
-from demo.console_pictures import sign_in
+from demo.console_pictures import pictures_with, sign_in
 from reader_daemon.reasons import DoorReason
 
 
@@ -139,3 +141,14 @@ def test_pages_work_without_a_script_and_with_the_keyboard(page: Page, world: Wo
     expect(plain.get_by_role("alert")).to_contain_text("Đã khóa thẻ")
     with_none.close()
     assert world.state(card) == "lost"
+
+
+def test_pictures_for_the_documentation_are_taken(browser: Browser, world: World, tmp_path: Path) -> None:
+    world.card()
+    made = pictures_with(browser, world.web.url, "quan", PASSWORD, tmp_path / "pictures")
+    names = {path.stem.removeprefix("console-") for path in made}
+    assert {"home", "people", "requests", "doors", "card", "person", "verify"} <= names
+    for path in made:
+        with Image.open(path) as picture:
+            assert picture.width == (390 if path.stem.endswith("verify") else 1280)
+            assert len(picture.convert("RGB").getcolors(1 << 24) or ()) > 20

@@ -159,6 +159,14 @@ def test_blocking_takes_one_click_and_a_reason_and_two_persons_to_undo_later(con
     assert console.register.audited(card.uuid)[-1] == "card.active"
 
 
+def test_a_plastic_card_is_handed_over_on_its_page(console: Console) -> None:
+    card = console.register.allocated(Form.PLASTIC)
+    path = f"/cards/{card.id}"
+    assert f"{path}/activate" not in page(console.client("hoa").get(path))
+    assert "Đã bàn giao thẻ" in page(post(console.client("the"), f"{path}/activate", path))
+    assert console.register.state(card) == CardState.ACTIVE
+
+
 def test_a_block_without_a_reason_is_none(console: Console) -> None:
     card = console.register.active()
     answer = post(console.client("hoa"), f"/cards/{card.id}/block", f"/cards/{card.id}", reason="whim")

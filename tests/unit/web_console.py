@@ -4,12 +4,15 @@ import re
 import uuid
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import cache
 from html import unescape
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from card_register import HOME, NOW, OTHER, Register, open_register
 from flask import Flask
 from flask.testing import FlaskClient
+from signing_keys import LocalKeys
 from werkzeug.test import TestResponse
 
 from demo.portraits import draw_portrait
@@ -92,20 +95,41 @@ class Console:
 
 def open_console(folder: Path) -> Console:
     """A register, ten officers, and the pages over them."""
-    register = open_register(folder)
+    made = _made()
+    path = folder / "centre.db"
+    path.write_bytes(made.database)
+    register = Register(database.session_factory(database.engine_at(f"sqlite:///{path}")), made.keys)
     settings = folder / "centre.toml"
     settings.write_text(
         f'[centre]\ndata_dir = "{folder}"\ninstallation = "{HOME}"\nverify_url = "http://the.example/v"\n',
         encoding="utf-8",
     )
-    known: dict[str, Actor] = {}
-    with database.transaction(register.factory) as session:
-        for login, (name, role) in ROLES.items():
-            user = users.add(session, SETUP, login, name, [Grant.parse(role)], NOW)
-            known[login] = users.actor_for(session, user)
-        trust_list.publish(session, register.keys, NOW)
     parts = Parts(config.load(settings, {}), register.factory, register.keys, lambda: register.now)
-    return Console(register, create_app(parts), known)
+    return Console(register, create_app(parts), made.known)
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What every console of a run begins with."""
+
+    database: bytes
+    keys: LocalKeys
+    known: dict[str, Actor]
+
+
+@cache
+def _made() -> _Made:
+    """A register with keys and officers, made once."""
+    known: dict[str, Actor] = {}
+    with TemporaryDirectory() as folder:
+        register = open_register(Path(folder))
+        with database.transaction(register.factory) as session:
+            for login, (name, role) in ROLES.items():
+                user = users.add(session, SETUP, login, name, [Grant.parse(role)], NOW)
+                known[login] = users.actor_for(session, user)
+            trust_list.publish(session, register.keys, NOW)
+        register.factory.kw["bind"].dispose()  # the last connection takes the write-ahead log into the file
+        return _Made((Path(folder) / "centre.db").read_bytes(), register.keys, known)
 
 
 def page(answer: TestResponse, status: int = 200) -> str:
