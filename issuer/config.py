@@ -15,13 +15,18 @@ from sqlalchemy.exc import ArgumentError
 from issuer.errors import ConfigError
 
 MAX_SECRET_BYTES = 4096
+MAX_PROXIES = 5
 STATUS_LIST_BITS = range(8, 23)
 """A status list is a shard of up to 2^22 cards (docs/formats.md, F6)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """One installation of the centre. Paths are absolute; `installation` is the agency that signs status and trust."""
+    """One installation of the centre. Paths are absolute; `installation` is the agency that signs status and trust.
+
+    `web_proxies` is how many proxies of this installation stand before the console: their word on the visitor's address
+    and scheme counts, nobody else's.
+    """
 
     data_dir: Path
     database_url: str
@@ -33,6 +38,7 @@ class Config:
     feed_listen: str
     feed_url: str
     web_listen: str
+    web_proxies: int
     public_url: str
     verify_url: str
     status_list_bits: int
@@ -52,7 +58,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "centre": ("data_dir", "database_url", "installation", "public_url", "verify_url"),
     "hsm": ("socket", "pin_fd", "pin_file"),
     "feed": ("listen", "url", "poke"),
-    "web": ("listen",),
+    "web": ("listen", "proxies"),
     "status": ("list_bits",),
 }
 
@@ -149,6 +155,9 @@ def _build(told: Mapping[tuple[str, str], str | int], base: Path) -> Config:
     list_bits = number("status", "list_bits")
     if list_bits is not None and list_bits not in STATUS_LIST_BITS:
         raise ConfigError("config.bad_number", key="status.list_bits", value=str(list_bits))
+    proxies = number("web", "proxies")
+    if proxies is not None and proxies > MAX_PROXIES:
+        raise ConfigError("config.bad_number", key="web.proxies", value=str(proxies))
     return Config(
         data_dir=data_dir,
         database_url=_database_url(text("centre", "database_url", f"sqlite:///{data_dir / 'centre.db'}")),
@@ -160,6 +169,7 @@ def _build(told: Mapping[tuple[str, str], str | int], base: Path) -> Config:
         feed_listen=feed_listen,
         feed_url=text("feed", "url", f"http://{feed_listen}").rstrip("/"),
         web_listen=web_listen,
+        web_proxies=proxies or 0,
         public_url=public_url,
         verify_url=text("centre", "verify_url", f"{public_url}/v"),
         status_list_bits=16 if list_bits is None else list_bits,

@@ -10,6 +10,7 @@ from flask import Flask, Response, g, render_template, request
 from flask_wtf.csrf import CSRFError, CSRFProtect
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
+from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.wrappers import Response as BaseResponse
 
 from issuer.errors import Forbidden, IssuerError, NotFound
@@ -45,6 +46,9 @@ def create_app(parts: Parts) -> Flask:
         WTF_CSRF_TIME_LIMIT=None,
     )
     app.extensions[EXTENSION] = parts
+    hops = parts.config.web_proxies
+    if hops:  # without it everybody behind a proxy would share one address, and one count of wrong passwords
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops)  # type: ignore[method-assign]  # as Flask says
     app.jinja_env.filters.update(day=show_date, moment=show_time, sentence=sentence)
     CSRFProtect(app)
     for blueprint in (

@@ -29,7 +29,7 @@ def test_the_smallest_file_gets_defaults_beside_its_data(tmp_path: Path) -> None
     assert (found.public_url, found.verify_url) == ("http://127.0.0.1:8440", "http://127.0.0.1:8440/v")
     assert found.hsm_pin_fd is None
     assert found.hsm_pin_file is None
-    assert found.status_list_bits == 16
+    assert (found.status_list_bits, found.web_proxies) == (16, 0)
 
 
 def test_the_environment_stands_above_the_file(tmp_path: Path) -> None:
@@ -66,6 +66,7 @@ def test_postgresql_is_reached_through_psycopg(tmp_path: Path) -> None:
         (MINIMAL + "[centre]\n", "config.not_toml"),
         (MINIMAL + '[web]\nlisten = "8440"\n', "config.bad_listen"),
         (MINIMAL + '[feed]\nlisten = "host:99999"\n', "config.bad_listen"),
+        (MINIMAL + "[web]\nproxies = 6\n", "config.bad_number"),
         (MINIMAL + "[status]\nlist_bits = 40\n", "config.bad_number"),
         (MINIMAL + '[hsm]\npin_fd = "three"\n', "config.bad_number"),
         (MINIMAL + 'database_url = "postgresql://u:secret@h/d"\n', "config.password_in_url"),

@@ -9,6 +9,7 @@ from web_console import HOME, PASSWORD, SETUP, Console, as_https, open_console, 
 from issuer import database
 from issuer.accounts import sessions, sign_in, users
 from issuer.accounts.users import Grant
+from issuer.audit import log as audit
 from web.auth import COOKIE
 
 
@@ -159,3 +160,13 @@ def test_behind_https_forms_work_and_cookies_are_for_https_alone(console: Consol
     assert answer.status_code == 302
     assert all("Secure" in one and "HttpOnly" in one for one in answer.headers.getlist("Set-Cookie"))
     page(client.post(at, data=fields, headers={"Referer": "https://the.example/"}), 400)
+
+
+def test_a_visitor_has_the_address_that_the_own_proxy_tells_and_nobody_elses(console: Console) -> None:
+    told = {"X-Forwarded-For": "203.0.113.9, 198.51.100.7"}
+    for made, address in ((console, "127.0.0.1"), (as_https(console), "198.51.100.7")):
+        client = made.client()
+        form = page(client.get("/sign-in")).split('name="csrf_token" value="')[1].split('"')[0]
+        client.post("/sign-in", data={"csrf_token": form, "login": "hoa", "password": "sai"}, headers=told)
+        with database.reading(console.register.factory) as session:
+            assert audit.entries(session, action="user.sign_in_failed")[0].facts == {"address": address}

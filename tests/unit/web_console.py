@@ -154,5 +154,5 @@ def as_https(console: Console) -> Console:
     """The same console as it is set up behind a proxy that ends TLS."""
     parts = console.app.extensions["themo"]
     assert isinstance(parts, Parts)
-    secure = replace(parts, config=replace(parts.config, public_url="https://the.example"))
+    secure = replace(parts, config=replace(parts.config, public_url="https://the.example", web_proxies=1))
     return Console(console.register, create_app(secure), console.known)
