@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
+from sqlalchemy import Engine
 
 from bench.software_card import software_card
 from cardlink.statements.cose_key import from_public_key
@@ -59,6 +60,7 @@ class Centre:
 
     office: Office
     supervisor: Supervisor
+    engine: Engine
     factory: SessionFactory
     client: Client
     hsm: Sim
@@ -183,6 +185,6 @@ def open_centre() -> Iterator[Centre]:
             try:
                 with Client(settings.hsm_socket, Role.USER, held["user-pin"].decode().strip()) as client:
                     factory = database.session_factory(engine)
-                    yield Centre(office, supervisor, factory, client, Sim(client), folder, settings.feed_poke)
+                    yield Centre(office, supervisor, engine, factory, client, Sim(client), folder, settings.feed_poke)
             finally:
                 engine.dispose()

@@ -4,9 +4,10 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
 from bench.centre import Centre
 from cardlink.check.cache import CredentialCache
@@ -22,7 +23,6 @@ from reader_daemon.loop import AlarmSink, Loop
 from reader_daemon.state import DoorState
 
 READY_WAIT_S = 20.0
-MEMORY = Path("/dev/shm")  # noqa: S108 a file system in memory
 
 
 def wait_until(what: Callable[[], bool], wait_s: float = READY_WAIT_S) -> None:
@@ -54,44 +54,57 @@ def forget_credentials(loop: Loop) -> None:
     loop.caches.credentials = CredentialCache()
 
 
-class _Timed:
-    """One transaction of a `TimedDatabase`."""
-
-    def __init__(self, database: "TimedDatabase", inner: AbstractContextManager[sqlite3.Connection]) -> None:
-        self._database = database
-        self._inner = inner
-        self._started_s = time.thread_time()
-
-    def __enter__(self) -> sqlite3.Connection:
-        return self._inner.__enter__()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
-        done = self._inner.__exit__(kind, error, trace)
-        self._database.cpu_s += time.thread_time() - self._started_s
-        return done
-
-
 class TimedDatabase(Database):
     """A door's database that counts the CPU of its transactions, in the thread that makes them."""
 
     cpu_s = 0.0
 
-    def transaction(self) -> AbstractContextManager[sqlite3.Connection]:  # type: ignore[override]  # the same, measured
-        return _Timed(self, super().transaction())
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """A transaction of the door, on the disk when it is left."""
+        started_s = time.thread_time()
+        with super().transaction() as connection:
+            yield connection
+        self.cpu_s += time.thread_time() - started_s
+
+
+class MemorySink(Database):
+    """A door's database that keeps what is written in a list: what a tap costs without SQLite."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.kept: list[tuple[object, ...]] = []
+
+    def transaction(self) -> "MemorySink":  # type: ignore[override]  # it stands in for transaction and connection
+        """The list itself."""
+        return self
+
+    def __enter__(self) -> "MemorySink":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """What was written stays."""
+
+    def execute(self, sql: str, values: tuple[object, ...]) -> None:
+        """Keep one row."""
+        self.kept.append(values)
+
+
+D = TypeVar("D", bound=Database)
 
 
 @contextmanager
-def quiet_copy(door: Daemon) -> Iterator[tuple[Loop, TimedDatabase]]:
-    """A second door with what this one knows, without threads, its log in memory, its transactions measured apart."""
-    with tempfile.TemporaryDirectory(prefix="themo-door-", dir=MEMORY if MEMORY.is_dir() else None) as name:
+def quiet_copy(door: Daemon, kind: Callable[[Path], D]) -> Iterator[tuple[Loop, D]]:
+    """A second door with what this one knows, without threads, over another kind of database."""
+    with tempfile.TemporaryDirectory(prefix="quiet-", dir=door.config.data_dir) as name:
         path = Path(name) / "door.db"
         source, copy = sqlite3.connect(door.config.database_path), sqlite3.connect(path)
         source.backup(copy)
         source.close()
         copy.close()
-        database = TimedDatabase(path)
+        database = kind(path)
         try:
             clock = Clock(database.number("newest_signed_s"))
             key = enrol.load_key(door.config.key_path)
