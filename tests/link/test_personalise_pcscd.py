@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from card_office import TRANSPORT_KEYS, Centre, open_centre, silent
-from conftest import ServedCard, served_card
+from card_slot import ServedCard, served_card
 
 from cardlink.errors import LinkLost
 from cardlink.transport.pcsc import Reader

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from conftest import ServedCard, served_card
+from card_slot import ServedCard, served_card
 
 from cardlink.errors import LinkLost
 from cardlink.piv import commands
