@@ -92,5 +92,6 @@ def test_a_card_blocked_while_the_feed_is_dead_is_confirmed_once_it_is_back(syst
     with database.reading(system.centre.factory) as session:
         told = receipts.confirmations(session, *at)
     assert [one.is_confirmed for one in told.doors] == [True]
+    # three: this test looked into the door's state with a start of its own
     within(20, lambda: sum(one.kind == "start" for one in system.door_records(door)) == 3)
     system.assert_books_are_whole()
