@@ -11,7 +11,7 @@ TESTS = Path(__file__).resolve().parent.parent
 sys.path.append(str(TESTS / "link"))  # where the small centre lives that tests of several parts share
 
 from card_office import ENCODER, HOME, NOW, TRANSPORT_KEYS, Centre, open_centre  # noqa: E402
-from conftest import served_card  # noqa: E402
+from card_slot import served_card  # noqa: E402
 
 from cardlink.transport.loopback import Loopback  # noqa: E402
 from cardos.card import Card as ChipCard  # noqa: E402

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from card_office import ADMIN, HOME, SECOND, TRANSPORT_KEYS, Centre, furnish
-from conftest import ServedCard
+from card_slot import ServedCard
 from sqlalchemy import select
 
 from cardlink.statements import record as record_wire

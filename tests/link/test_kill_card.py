@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import ServedCard
+from card_slot import ServedCard
 from running_system import CARD_SECRET, REMOVAL_S, System, running
 
 from cardlink.errors import LinkLost
