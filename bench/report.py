@@ -1,6 +1,7 @@
 """A benchmark's result: rows of ours against a peer or a limit measured in the same run; a table and a JSON file."""
 
 import json
+import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -97,4 +98,4 @@ def median_us(seconds: Sequence[float]) -> float:
 def percentile(values: Sequence[float], part: float) -> float:
     """The value below which `part` (0 to 1) of the values lie, nearest rank."""
     ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, max(0, round(part * len(ordered) + 0.5) - 1))]
+    return ordered[max(0, math.ceil(round(part * len(ordered), 6)) - 1)]
