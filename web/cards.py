@@ -14,7 +14,6 @@ from issuer.cards.face import draw_faces
 from issuer.cards.queries import Filter
 from issuer.cards.states import BLOCKED, CardState
 from issuer.cards.tables import Card
-from issuer.cards.transitions import TRANSITIONS
 from issuer.errors import IssuerError, Refused
 from issuer.policy import Action, Actor, allows, scopes
 from issuer.registry import agencies
@@ -38,8 +37,6 @@ from web.site import (
 pages = Blueprint("cards", __name__)
 
 NAMED_DOORS = 20
-BLOCK_ORDER = (BlockReason.LOST, BlockReason.STOLEN, BlockReason.SUSPENDED, BlockReason.DAMAGED)
-"""The reasons as they stand on the page: what happens most first."""
 
 
 @pages.get("/cards")
@@ -66,9 +63,9 @@ def show(card_id: uuid.UUID) -> str:
             card=card,
             person=person,
             is_blocked=card.state in BLOCKED,
-            undo=_undo(card, asking),
+            undo=blocking.undo_for(card, asking, now()),
             undo_until=blocking.undo_until(card),
-            block_reasons=_block_reasons(card),
+            block_reasons=blocking.possible_reasons(card),
             said_reason=_reason_text(card),
             position=position,
             confirmations=told,
@@ -170,24 +167,6 @@ def _changed(changed: Changed, text: str) -> BaseResponse:
 def _position() -> Position | None:
     epoch, seq = number_asked("epoch"), number_asked("seq")
     return None if epoch is None or seq is None else Position(epoch, seq)
-
-
-def _block_reasons(card: Card) -> list[BlockReason]:
-    """What can be reported of a card as it stands: a suspended one may still turn out to be stolen."""
-    state = CardState(card.state)
-    return [reason for reason in BLOCK_ORDER if (state, blocking.EVENT_OF[reason]) in TRANSITIONS]
-
-
-def _undo(card: Card, asking: Actor) -> str:
-    """How this officer may take the block back: `own` alone, `first` or `second` of two, or `no`."""
-    until = blocking.undo_until(card)
-    if until is None:
-        return "no"
-    if card.blocked_by == asking.user_id and now() <= until:
-        return "own"
-    if not allows(asking, Action.CARD_UNBLOCK, card.agency_code) or card.unblock_by == asking.user_id:
-        return "no"
-    return "first" if card.unblock_by is None else "second"
 
 
 def _reason_text(card: Card) -> str:

@@ -12,8 +12,9 @@ from issuer.cards import guards, lifecycle
 from issuer.cards.guards import UNDO_WITHIN
 from issuer.cards.states import BLOCKED, CardState, Event
 from issuer.cards.tables import Card, CardRequest
+from issuer.cards.transitions import TRANSITIONS
 from issuer.errors import Conflict, Refused
-from issuer.policy import Action, Actor, require, require_other
+from issuer.policy import Action, Actor, allows, require, require_other
 from issuer.trust import status
 from issuer.trust.port import Signing
 
@@ -21,18 +22,27 @@ from issuer.trust.port import Signing
 class BlockReason(StrEnum):
     """Why a card is blocked."""
 
-    SUSPENDED = "suspended"
     LOST = "lost"
     STOLEN = "stolen"
+    SUSPENDED = "suspended"
     DAMAGED = "damaged"
 
 
-EVENT_OF = {
-    BlockReason.SUSPENDED: Event.SUSPEND,
+EVENT_OF = {  # in the order in which they are offered: what happens most first
     BlockReason.LOST: Event.REPORT_LOST,
     BlockReason.STOLEN: Event.REPORT_STOLEN,
+    BlockReason.SUSPENDED: Event.SUSPEND,
     BlockReason.DAMAGED: Event.REPORT_DAMAGED,
 }
+
+
+class Undo(StrEnum):
+    """How somebody may take a block back."""
+
+    NO = "no"
+    OWN = "own"  # alone: their own block, in time
+    FIRST = "first"  # as the first of two persons
+    SECOND = "second"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +121,24 @@ def expire(session: Session, hsm: Signing, actor: Actor, card_id: uuid.UUID, now
 def undo_until(card: Card) -> datetime | None:
     """Until when the person who blocked the card may take that back alone; None for a card that is not blocked."""
     return None if card.blocked_at is None or card.state not in BLOCKED else card.blocked_at + UNDO_WITHIN
+
+
+def undo_for(card: Card, actor: Actor, now: datetime) -> Undo:
+    """What this person may do about a card's block; `unblock` is the judge."""
+    until = undo_until(card)
+    if until is None:
+        return Undo.NO
+    if actor.user_id is not None and card.blocked_by == actor.user_id and now <= until:
+        return Undo.OWN
+    if not allows(actor, Action.CARD_UNBLOCK, card.agency_code) or card.unblock_by == actor.user_id:
+        return Undo.NO
+    return Undo.FIRST if card.unblock_by is None else Undo.SECOND
+
+
+def possible_reasons(card: Card) -> list[BlockReason]:
+    """What can be reported of a card as it stands: a suspended one may still turn out to be stolen."""
+    state = CardState(card.state)
+    return [reason for reason, event in EVENT_OF.items() if (state, event) in TRANSITIONS]
 
 
 def _end(

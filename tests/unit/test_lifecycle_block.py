@@ -10,7 +10,7 @@ from card_register import ADMIN, APPROVER, ENCODER, HR, SECOND, STRANGER, Regist
 from cardlink.statements.status import Status, read_event
 from issuer import database, outbox
 from issuer.cards import blocking
-from issuer.cards.blocking import AwaitsSecondPerson, BlockReason, Changed
+from issuer.cards.blocking import AwaitsSecondPerson, BlockReason, Changed, Undo
 from issuer.cards.states import CardState, Form, Kind
 from issuer.cards.tables import Card
 from issuer.errors import Conflict, Forbidden, Refused
@@ -208,3 +208,25 @@ def test_until_when_a_block_may_be_undone_is_told(register: Register, card: Card
     assert blocking.undo_until(register.card(card)) is None
     block(register, card)
     assert blocking.undo_until(register.card(card)) == register.now + timedelta(minutes=10)
+
+
+def test_what_is_offered_about_a_block_is_what_would_be_done(register: Register, card: Card) -> None:
+    def offered() -> list[Undo]:
+        return [blocking.undo_for(register.card(card), one, register.now) for one in (HR, APPROVER, ENCODER, STRANGER)]
+
+    assert set(offered()) == {Undo.NO}
+    block(register, card)
+    assert offered() == [Undo.OWN, Undo.FIRST, Undo.FIRST, Undo.NO]
+    register.pass_by(LATER)
+    assert offered() == [Undo.NO, Undo.FIRST, Undo.FIRST, Undo.NO]
+    assert isinstance(unblock(register, card, APPROVER), AwaitsSecondPerson)
+    assert offered() == [Undo.NO, Undo.NO, Undo.SECOND, Undo.NO]
+    assert isinstance(unblock(register, card, ENCODER), Changed)
+
+
+def test_what_can_be_reported_grows_worse_and_never_better(register: Register, card: Card) -> None:
+    assert blocking.possible_reasons(register.card(card)) == list(BlockReason)
+    block(register, card, BlockReason.SUSPENDED)
+    assert blocking.possible_reasons(register.card(card)) == [BlockReason.LOST, BlockReason.STOLEN]
+    block(register, card, BlockReason.STOLEN)
+    assert blocking.possible_reasons(register.card(card)) == []
