@@ -6,6 +6,7 @@ a median. The event's commit is measured with every tap and told in rows of its 
 
 import statistics
 import time
+from functools import partial
 
 from bench.centre import AGENCY, Centre, now, open_card, open_centre
 from bench.door_pcscd import against_yubikit, through_pcscd
@@ -74,7 +75,7 @@ def run() -> bool:
 
 def contactless(chip: ChipCard) -> Loopback:
     """The card in the in-process carrier."""
-    return Loopback(lambda apdu: chip.transmit(apdu, Interface.CONTACTLESS))
+    return Loopback(partial(chip.transmit, interface=Interface.CONTACTLESS))
 
 
 def in_size(loop: Loop, connection: Connection) -> list[Row]:

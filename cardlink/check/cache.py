@@ -32,6 +32,7 @@ class CredentialCache:
     def __init__(self, capacity: int = CAPACITY) -> None:
         self._capacity = capacity
         self._trust_digest = b""
+        self._asked = b"", b""
         self._kept: OrderedDict[bytes, VerifiedCredential] = OrderedDict()
 
     def __len__(self) -> int:
@@ -42,10 +43,10 @@ class CredentialCache:
         if trust.digest != self._trust_digest:
             self._kept.clear()
             self._trust_digest = trust.digest
-        digest = hashlib.sha256(raw).digest()
-        found = self._kept.get(digest)
+        self._asked = raw, hashlib.sha256(raw).digest()
+        found = self._kept.get(self._asked[1])
         if found is not None:
-            self._kept.move_to_end(digest)
+            self._kept.move_to_end(self._asked[1])
         return found
 
     def put(self, raw: bytes, trust: Trust, verified: VerifiedCredential) -> None:
@@ -53,6 +54,7 @@ class CredentialCache:
         if trust.digest != self._trust_digest:
             self._kept.clear()
             self._trust_digest = trust.digest
-        self._kept[hashlib.sha256(raw).digest()] = verified
+        asked, digest = self._asked  # what is put was most often asked for just before
+        self._kept[digest if asked is raw else hashlib.sha256(raw).digest()] = verified
         if len(self._kept) > self._capacity:
             self._kept.popitem(last=False)

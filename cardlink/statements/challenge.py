@@ -8,7 +8,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
-from cardlink.statements.claims import UUID_BYTES, octets
+from cardlink.errors import Malformed
+from cardlink.statements.claims import UUID_BYTES
 
 NONCE_BYTES: Final = 32
 LABEL: Final = b"themo-door-1"
@@ -18,8 +19,8 @@ _ES256_DIGEST: Final = ec.ECDSA(Prehashed(hashes.SHA256()))
 
 def door_challenge_digest(door_uuid: bytes, nonce: bytes) -> bytes:
     """What 9E is asked to sign: SHA-256("themo-door-1" ‖ door UUID ‖ nonce)."""
-    octets(door_uuid, "door UUID", UUID_BYTES)
-    octets(nonce, "door nonce", NONCE_BYTES)
+    if len(door_uuid) != UUID_BYTES or len(nonce) != NONCE_BYTES:
+        raise Malformed("door challenge", f"want {UUID_BYTES} bytes of door UUID and {NONCE_BYTES} of nonce")
     return hashlib.sha256(LABEL + door_uuid + nonce).digest()
 
 
