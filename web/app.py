@@ -16,7 +16,19 @@ from werkzeug.wrappers import Response as BaseResponse
 from issuer.errors import Forbidden, IssuerError, NotFound
 from issuer.policy import EVERYWHERE, Action, Actor, allows, scopes
 from web import audit, auth, cards, doors, home, people, requests, verify
-from web.site import EXTENSION, LANGUAGE_COOKIE, Parts, explain, lang, sentence, show_date, show_time, t, visitor
+from web.site import (
+    EXTENSION,
+    LANGUAGE_COOKIE,
+    Parts,
+    explain,
+    lang,
+    note_forbidden,
+    sentence,
+    show_date,
+    show_time,
+    t,
+    visitor,
+)
 
 log = logging.getLogger(__name__)
 
@@ -128,6 +140,7 @@ def _refused(error: Exception) -> tuple[str, int]:
     if not isinstance(error, IssuerError):
         raise error
     status = 403 if isinstance(error, Forbidden) else 404 if isinstance(error, NotFound) else 409
+    note_forbidden(error)
     log.info("page refused path=%s code=%s", request.path, error.code)
     return _page(status, explain(error))
 

@@ -11,10 +11,11 @@ from sqlalchemy.orm import Session
 from werkzeug.exceptions import NotFound as PageNotFound
 
 from issuer import database, outbox
+from issuer.audit import refusals
 from issuer.config import Config
 from issuer.database import SessionFactory
 from issuer.days import LOCAL
-from issuer.errors import IssuerError, Refused
+from issuer.errors import Forbidden, IssuerError, Refused
 from issuer.messages import catalogue
 from issuer.policy import Actor
 from issuer.trust.port import Signing
@@ -115,8 +116,16 @@ def sentence(text: str) -> str:
 
 
 def say_refused(error: IssuerError) -> None:
-    """Show a refusal on the next page."""
+    """Show a refusal on the next page; what somebody tried and may not do is noted in the audit log."""
+    note_forbidden(error)
     flash(explain(error), "bad")
+
+
+def note_forbidden(error: IssuerError) -> None:
+    """Write down that somebody tried what they may not do: the act itself was rolled back."""
+    here = visitor()
+    if isinstance(error, Forbidden) and here is not None:
+        refusals.note(parts().factory, here.actor, error, now())
 
 
 def key_asked(name: str) -> uuid.UUID | None:

@@ -11,6 +11,7 @@ from web_console import HOME, OTHER, Console, open_console, page, post, text_of
 from issuer import database
 from issuer.access import doors
 from issuer.access.doors import DoorPlan
+from issuer.audit import log as audit
 from issuer.cards.states import CardState, Form
 from issuer.cards.tables import CardRequest
 
@@ -183,3 +184,15 @@ def test_a_revoked_card_stays_revoked(console: Console) -> None:
     assert "Đã mở khóa thẻ." not in page(after)
     assert f"{path}/block" not in page(console.client("son").get(path))
     page(console.client("son").get(f"/cards/{uuid.uuid4()}"), 404)
+
+
+def test_what_somebody_tried_and_may_not_do_stands_in_the_audit_log(console: Console) -> None:
+    person = console.declare("Lê Thị Thử", 8)
+    answer = post(console.client("dung"), f"/people/{person}/step", "/", step="check", version="1")
+    assert answer.status_code in (403, 404)
+    with database.reading(console.register.factory) as session:
+        refused = audit.entries(session, action="refused")
+    # The step itself, and the page that the browser was led to afterwards.
+    assert [(row.actor, row.subject) for row in refused] == [
+        ("dung", "policy.other_agency"), ("dung", "policy.no_role")
+    ]  # fmt: skip
