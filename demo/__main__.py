@@ -85,11 +85,11 @@ def _run(options: argparse.Namespace, folder: Path, display: Display) -> None:
         if options.once:
             display.closing("once", seconds=display.elapsed_s)
             return
-        told = ""
         if isinstance(slots, PcscSlots) and reader is not None:
             slots.serve_in_contact_slot(file_of(story.issued[1]))
-            told = display.text("running.card", socket=reader.socket, reader=CONTACT_READER)
-        display.closing("running", url=office.console_url, link=office.invite("quan.tri"), card=told)
+            display.note("running.card")
+            display.command(f"PCSCLITE_CSOCK_NAME={reader.socket} opensc-tool -r '{CONTACT_READER}' -n")
+        display.closing("running", url=office.console_url, link=office.invite("quan.tri"))
         _watch(supervisor, display)
 
 

@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.rule import Rule
-from rich.table import Table
 from rich.text import Text
 
 
@@ -84,14 +83,9 @@ class Display:
         for line in lines:
             self._console.print(Text(f"   {line}", style="cyan"))
 
-    def table(self, headings: list[str], rows: list[list[str]]) -> None:
-        """A small table; headings are keys."""
-        made = Table(box=None, padding=(0, 2), header_style="dim")
-        for heading in headings:
-            made.add_column(self.text(heading))
-        for row in rows:
-            made.add_row(*row)
-        self._console.print(made)
+    def command(self, line: str) -> None:
+        """A command to copy: never broken into two lines."""
+        self._console.print(Text(f"   {line}", style="bold"), soft_wrap=True)
 
     def closing(self, key: str, /, **facts: object) -> None:
         """The last words."""

@@ -158,16 +158,13 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Done in {seconds:.0f} s; everything came out as it should.",
     ),
     "running": (
-        "Trang quản lý đang chạy: {url}\nLiên kết một lần của quản trị viên đầu tiên:\n  {link}\n{card}"
+        "Trang quản lý đang chạy: {url}\nLiên kết một lần của quản trị viên đầu tiên:\n  {link}\n"
         "Ctrl-C kết thúc tất cả.",
-        "The console is running: {url}\nOne-time link for the first administrator:\n  {link}\n{card}"
-        "Ctrl-C ends it all.",
+        "The console is running: {url}\nOne-time link for the first administrator:\n  {link}\nCtrl-C ends it all.",
     ),
     "running.card": (
-        "Một thẻ nằm ở khe tiếp xúc; phần mềm khác đọc được, thí dụ:\n"
-        "  PCSCLITE_CSOCK_NAME={socket} opensc-tool -r '{reader}' -n\n",
-        "A card lies in the contact slot; other software can read it, for example:\n"
-        "  PCSCLITE_CSOCK_NAME={socket} opensc-tool -r '{reader}' -n\n",
+        "Một thẻ nằm ở khe tiếp xúc; phần mềm khác đọc được, thí dụ:",
+        "A card lies in the contact slot; other software can read it, for example:",
     ),
     "restarted": ("{name} đã dừng và được chạy lại", "{name} had ended and was started again"),
     "ended": ("Đã kết thúc.", "Ended."),
