@@ -1,4 +1,6 @@
-"""The journal of a personalisation: each step is committed before it begins and after it is done.
+"""The journal of a personalisation: each step is committed before it begins and when it is done.
+
+Nothing happens between the end of a step and the begin of the next one: one transaction holds both.
 
 A journal belongs to the holder of a token, the lease of one job. Whoever lost the lease writes nothing more, so two
 stations cannot both drive one card.
@@ -11,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from sqlalchemy import Table, delete, insert, select, update
+from sqlalchemy import Connection, Engine, Table, bindparam, delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from issuer import database
@@ -25,9 +27,16 @@ LEASE = timedelta(seconds=30)
 """So long after its last step a job still belongs to the one who holds it."""
 STARTED, DONE = "started", "done"
 TOKEN_BYTES = 16
-# The journal is written at every step of every card: through Core, without the ORM's bookkeeping.
+# The journal is written at every step of every card: through Core, in statements built once.
 STEPS = cast(Table, PersonalisationStep.__table__)
 CARDS = cast(Table, Card.__table__)
+_ONE_STEP = update(STEPS).where(STEPS.c.job == bindparam("of_job"), STEPS.c.name == bindparam("of_name"))
+_BEGIN = insert(STEPS)
+_BEGIN_AGAIN = _ONE_STEP.values(state=STARTED, tries=bindparam("tries"), started=bindparam("started"))
+_END = _ONE_STEP.values(state=DONE, done=bindparam("done"), facts=bindparam("facts"))
+_MINE = update(CARDS).where(CARDS.c.id == bindparam("of_job"), CARDS.c.job_token == bindparam("of_token"))
+_HOLD = _MINE.values(job_seen=bindparam("seen"))
+_RELEASE = _MINE.values(job_token=None, job_seen=None)
 
 
 @dataclass(slots=True)
@@ -46,6 +55,7 @@ class Journal:
         self, factory: SessionFactory, job: uuid.UUID, token: bytes, plan: Plan, clock: Callable[[], datetime]
     ) -> None:
         self._factory = factory
+        self._engine = _engine_of(factory)
         self.job = job
         self._token = token
         self._plan = plan
@@ -69,9 +79,9 @@ class Journal:
 
     def begin(self, name: str) -> int:
         """Commit that a step begins. Answers how often it has begun by now."""
-        with database.transaction(self._factory) as session:
-            self.hold(session)
-            begun = self._begin(session, name)
+        with self._engine.begin() as connection:
+            self.hold(connection)
+            begun = self._begin(connection, name)
         self._entries[name] = begun
         return begun.tries
 
@@ -80,37 +90,41 @@ class Journal:
         entry = self._entries.get(name)
         if entry is None:
             raise NotFound("cards.no_step", step=name)
-        ended = update(STEPS).where(STEPS.c.job == self.job, STEPS.c.name == name)
-        with database.transaction(self._factory) as session:
-            self.hold(session)
-            session.execute(ended.values(state=DONE, done=self._clock(), facts=dict(facts)))
-            begun = None if following is None else self._begin(session, following)
+        row = {"of_job": self.job, "of_name": name, "done": self._clock(), "facts": dict(facts)}
+        with self._engine.begin() as connection:
+            self.hold(connection)
+            connection.execute(_END, row)
+            begun = None if following is None else self._begin(connection, following)
         self._entries[name] = Entry(DONE, entry.tries, dict(facts))
         if following is not None and begun is not None:
             self._entries[following] = begun
 
-    def _begin(self, session: Session, name: str) -> Entry:
+    def _begin(self, connection: Connection, name: str) -> Entry:
         entry, now = self._entries.get(name), self._clock()
         if entry is None:
             row = {"job": self.job, "name": name, "n": self._plan.number(name), "done": None, "facts": {}}
-            session.execute(insert(STEPS).values(state=STARTED, tries=1, started=now, **row))
+            connection.execute(_BEGIN, row | {"state": STARTED, "tries": 1, "started": now})
             return Entry(STARTED, 1)
-        again = update(STEPS).where(STEPS.c.job == self.job, STEPS.c.name == name)
-        session.execute(again.values(state=STARTED, tries=entry.tries + 1, started=now))
-        return Entry(STARTED, entry.tries + 1, entry.facts)
+        tries = entry.tries + 1
+        again = {"of_job": self.job, "of_name": name, "tries": tries, "started": now}
+        connection.execute(_BEGIN_AGAIN, again)
+        return Entry(STARTED, tries, entry.facts)
 
-    def hold(self, session: Session) -> None:
+    def hold(self, connection: Connection) -> None:
         """Keep the lease alive. Raises Conflict when somebody else has it."""
-        mine = update(CARDS).where(CARDS.c.id == self.job, CARDS.c.job_token == self._token)
-        held = session.execute(mine.values(job_seen=self._clock()).returning(CARDS.c.id)).one_or_none()
-        if held is None:
+        mine = {"of_job": self.job, "of_token": self._token, "seen": self._clock()}
+        if connection.execute(_HOLD, mine).rowcount != 1:
             raise Conflict("cards.job_lost", job=str(self.job))
 
     def release(self) -> None:
         """Give the job up, so that it can be resumed at once."""
-        with database.transaction(self._factory) as session:
-            mine = update(CARDS).where(CARDS.c.id == self.job, CARDS.c.job_token == self._token)
-            session.execute(mine.values(job_token=None, job_seen=None))
+        with self._engine.begin() as connection:
+            connection.execute(_RELEASE, {"of_job": self.job, "of_token": self._token})
+
+
+def _engine_of(factory: SessionFactory) -> Engine:
+    with factory() as session:
+        return cast(Engine, session.get_bind())  # sessions of database.session_factory are bound to an engine
 
 
 def claim(session: Session, card: Card, now: datetime) -> bytes:

@@ -177,7 +177,7 @@ def _finish(work: Workspace) -> Done:
     """The card counts from here on: encoded, its blank used, in one transaction."""
     now = work.clock()
     with database.transaction(work.factory) as session:
-        work.journal.hold(session)
+        work.journal.hold(session.connection())
         card = lifecycle.find(session, work.subject.card_id, locked=True)
         card.kvn, card.encoded_by = work.plan.profile.card_kvn, work.actor.user_id
         card.job_token = card.job_seen = None
@@ -190,7 +190,7 @@ def _finish(work: Workspace) -> Done:
 
 def _spoil(work: Workspace, reason: str) -> Spoiled:
     with database.transaction(work.factory) as session:
-        work.journal.hold(session)
+        work.journal.hold(session.connection())
         lifecycle.spoil(session, work.hsm, work.actor, work.subject.card_id, reason, work.clock())
         journal.drop_objects(session, work.subject.card_id)
     log.warning("card spoiled card=%s serial=%s reason=%s", work.subject.card_uuid, work.subject.serial, reason)
