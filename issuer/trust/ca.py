@@ -7,6 +7,7 @@ import secrets
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from asn1crypto import pem
 from asn1crypto import x509 as asn1
@@ -92,8 +93,13 @@ def current(session: Session, kind: str, agency_code: str, now: datetime) -> Aut
 
 def issuer_of(hsm: Signing, row: AuthorityRow) -> x509.Issuer:
     """An authority as the issuer of certificates: its name and key identifier as its own certificate has them."""
-    certificate = asn1.Certificate.load(row.certificate, strict=True)
-    return x509.Issuer(certificate.subject, x509.key_id(row.point), _signing(hsm, row.label, row.kind))
+    return x509.Issuer(subject_of(row.certificate), x509.key_id(row.point), _signing(hsm, row.label, row.kind))
+
+
+@lru_cache(maxsize=16)
+def subject_of(certificate: bytes) -> bytes:
+    """The subject of a certificate of ours, as it stands there."""
+    return bytes(asn1.Certificate.load(certificate, strict=True).subject.dump())
 
 
 def content_signer_for(session: Session, hsm: Signing, agency_code: str, now: datetime) -> ContentSigner:
@@ -161,7 +167,7 @@ def _issue_authority(
     kind: str,
     label: str,
     agency_code: str,
-    name: asn1.Name,
+    name: bytes,
     point: bytes,
     profile: x509.Profile,
     now: datetime,

@@ -1,6 +1,7 @@
 """Certificates as values and bytes: names, profiles, and a TBSCertificate signed by a callback into the HSM.
 
-The profiles are one table (X.509: RFC 5280; PIV: FIPS 201-3 §4.2 and §5.2). All is pure but for the callback.
+The profiles are one table (X.509: RFC 5280; PIV: FIPS 201-3 §4.2 and §5.2). All is pure but for the callback. Names
+are DER: they are compared and signed as bytes.
 """
 
 import hashlib
@@ -9,10 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 
-from asn1crypto import algos, core, keys
 from asn1crypto import x509 as asn1
 
+from cardlink.iso7816 import tlv
+from issuer.trust import der
+from issuer.trust.der import Tag
 from issuer.trust.oids import ORGANIZATION_IDENTIFIER, PIV_FASC_N, KeyPurpose, Policy
 
 Sign = Callable[[bytes], bytes]  # ES256 over the bytes given: r ‖ s, 64 bytes
@@ -119,14 +123,18 @@ class CardNames:
 
 @dataclass(frozen=True, slots=True)
 class Issuer:
-    """Who signs a certificate: its name, its key identifier and its key."""
+    """Who signs a certificate: its name (DER), its key identifier and its key."""
 
-    name: asn1.Name
+    name: bytes
     key_id: bytes
     sign: Sign
 
 
-def agency_name(agency_code: str, organization: str, common_name: str, serial_number: str | None = None) -> asn1.Name:
+_COUNTRY, _ORGANIZATION, _UNIT, _COMMON_NAME, _SERIAL = "2.5.4.6", "2.5.4.10", "2.5.4.11", "2.5.4.3", "2.5.4.5"
+_PRINTABLE = frozenset({_COUNTRY, _SERIAL})  # RFC 5280 Appendix A: these two are PrintableString
+
+
+def agency_name(agency_code: str, organization: str, common_name: str, serial_number: str | None = None) -> bytes:
     """Build a subject: C, one OU for each level of the agency code, O, organizationIdentifier, CN, serialNumber.
 
     The levels stand first and one by one so that a directoryName constraint (RFC 5280 §4.2.1.10), which compares whole
@@ -134,20 +142,18 @@ def agency_name(agency_code: str, organization: str, common_name: str, serial_nu
     """
     fields = [
         *_agency_levels(agency_code),
-        ("organization_name", organization[:NAME_CHARS]),
-        ("organization_identifier", agency_code),
-        ("common_name", common_name[:NAME_CHARS]),
+        (_ORGANIZATION, organization[:NAME_CHARS]),
+        (ORGANIZATION_IDENTIFIER, agency_code),
+        (_COMMON_NAME, common_name[:NAME_CHARS]),
     ]
     if serial_number is not None:
-        fields.append(("serial_number", serial_number))
+        fields.append((_SERIAL, serial_number))
     return _name(fields)
 
 
-def root_name(organization: str, common_name: str) -> asn1.Name:
+def root_name(organization: str, common_name: str) -> bytes:
     """The name of the root, which stands above all agencies."""
-    return _name(
-        [("country_name", "VN"), ("organization_name", organization[:NAME_CHARS]), ("common_name", common_name)]
-    )
+    return _name([(_COUNTRY, "VN"), (_ORGANIZATION, organization[:NAME_CHARS]), (_COMMON_NAME, common_name)])
 
 
 def agency_of(name: asn1.Name) -> str | None:
@@ -160,29 +166,24 @@ def agency_of(name: asn1.Name) -> str | None:
 
 
 def _agency_levels(agency_code: str) -> list[tuple[str, str]]:
-    return [("country_name", "VN"), *(("organizational_unit_name", level) for level in agency_code.split("."))]
+    return [(_COUNTRY, "VN"), *((_UNIT, level) for level in agency_code.split("."))]
 
 
-def _name(fields: list[tuple[str, str]]) -> asn1.Name:
+def _name(fields: list[tuple[str, str]]) -> bytes:
+    """RDNSequence of single attributes (RFC 5280 §4.1.2.4)."""
     rdns = []
     for kind, text in fields:
-        value: object
-        if kind in ("country_name", "serial_number"):
-            value = core.PrintableString(text)
+        if kind in _PRINTABLE:
+            value = tlv.encode(Tag.PRINTABLE_STRING, text.encode("ascii"))
         else:
-            value = asn1.DirectoryString("utf8_string", core.UTF8String(text))
-        rdns.append(asn1.RelativeDistinguishedName([asn1.NameTypeAndValue({"type": kind, "value": value})]))
-    return asn1.Name(name="", value=asn1.RDNSequence(rdns))
+            value = tlv.encode(Tag.UTF8_STRING, text.encode())
+        rdns.append(der.set_of(der.sequence(der.oid(kind), value)))
+    return der.sequence(*rdns)
 
 
-def public_key_info(point: bytes) -> keys.PublicKeyInfo:
+def public_key_info(point: bytes) -> bytes:
     """SubjectPublicKeyInfo of a P-256 key given as an uncompressed point of 65 bytes (RFC 5480 §2)."""
-    return keys.PublicKeyInfo(
-        {
-            "algorithm": {"algorithm": "ec", "parameters": keys.ECDomainParameters("named", "secp256r1")},
-            "public_key": point,
-        }
-    )
+    return der.sequence(der.EC_P256, der.bit_string(point))
 
 
 def key_id(point: bytes) -> bytes:
@@ -190,14 +191,9 @@ def key_id(point: bytes) -> bytes:
     return hashlib.sha256(point).digest()[:20]
 
 
-def der_signature(raw: bytes) -> bytes:
-    """ECDSA-Sig-Value from r ‖ s (RFC 3279 §2.2.3)."""
-    return bytes(algos.DSASignature.from_p1363(raw).dump())
-
-
 def issue(
     issuer: Issuer,
-    subject: asn1.Name,
+    subject: bytes,
     point: bytes,
     profile: Profile,
     serial: int,
@@ -212,31 +208,28 @@ def issue(
 
     `constrained_to`: agency codes (prefixes) under which a CA may name subjects.
     """
-    tbs = asn1.TbsCertificate(
-        {
-            "version": "v3",
-            "serial_number": serial,
-            "signature": {"algorithm": "sha256_ecdsa"},
-            "issuer": issuer.name,
-            "validity": {"not_before": _time(not_before), "not_after": _time(not_after)},
-            "subject": subject,
-            "subject_public_key_info": public_key_info(point),
-            "extensions": _extensions(issuer, point, profile, card, constrained_to, crl_url),
-        }
+    tbs = der.sequence(
+        _VERSION_3,
+        der.integer(serial),
+        der.ECDSA_SHA256,
+        issuer.name,
+        der.sequence(_time(not_before), _time(not_after)),
+        subject,
+        public_key_info(point),
+        tlv.encode(Tag.CONSTRUCTED_3, der.sequence(_extensions(issuer, point, profile, card, constrained_to, crl_url))),
     )
-    signature = der_signature(issuer.sign(tbs.dump()))
-    certificate = asn1.Certificate(
-        {"tbs_certificate": tbs, "signature_algorithm": {"algorithm": "sha256_ecdsa"}, "signature_value": signature}
-    )
-    return bytes(certificate.dump())
+    return der.sequence(tbs, der.ECDSA_SHA256, der.bit_string(der.ecdsa_signature(issuer.sign(tbs))))
 
 
-def _time(moment: datetime) -> asn1.Time:
+_VERSION_3 = tlv.encode(Tag.CONSTRUCTED_0, der.integer(2))
+
+
+def _time(moment: datetime) -> bytes:
     """UTCTime until 2049, GeneralizedTime from 2050 (RFC 5280 §4.1.2.5), whole seconds."""
-    exact = moment.astimezone(UTC).replace(microsecond=0)
+    exact = moment.astimezone(UTC)
     if exact.year < 2050:
-        return asn1.Time("utc_time", core.UTCTime(exact))
-    return asn1.Time("general_time", core.GeneralizedTime(exact))
+        return tlv.encode(Tag.UTC_TIME, f"{exact:%y%m%d%H%M%SZ}".encode())
+    return tlv.encode(Tag.GENERALIZED_TIME, f"{exact:%Y%m%d%H%M%SZ}".encode())
 
 
 def _extensions(
@@ -246,12 +239,35 @@ def _extensions(
     card: CardNames | None,
     constrained_to: tuple[str, ...],
     crl_url: str | None,
-) -> list[dict[str, object]]:
-    rows: list[dict[str, object]] = [
-        _row("key_identifier", False, key_id(point)),
-        _row("authority_key_identifier", False, {"key_identifier": issuer.key_id}),
-        _row("key_usage", True, set(profile.usage)),
+) -> bytes:
+    """The extensions one after the other: what names this key and card, and between it what its profile says."""
+    authority = der.sequence(tlv.encode(Tag.PRIMITIVE_0, issuer.key_id))
+    rows = [
+        _extension(_SUBJECT_KEY_ID, der.octet_string(key_id(point))),
+        _extension(_AUTHORITY_KEY_ID, authority),
+        _of_profile(profile, constrained_to),
     ]
+    if profile.altname is Altname.CARD:
+        if card is None:
+            raise ValueError(f"profile {profile.name} needs the card's names")
+        rows.append(_extension(_SUBJECT_ALT_NAME, _card_names(card)))
+    if crl_url is not None:
+        rows.append(_revocation_list(crl_url))
+    return b"".join(rows)
+
+
+_SUBJECT_KEY_ID, _AUTHORITY_KEY_ID, _SUBJECT_ALT_NAME = "2.5.29.14", "2.5.29.35", "2.5.29.17"
+
+
+def _extension(kind: str, value: bytes) -> bytes:
+    """One extension that is not critical."""
+    return der.sequence(der.oid(kind), der.octet_string(value))
+
+
+@lru_cache(maxsize=64)
+def _of_profile(profile: Profile, constrained_to: tuple[str, ...]) -> bytes:
+    """The extensions that all certificates of a profile share."""
+    rows = [_row("key_usage", True, set(profile.usage))]
     if profile.is_ca:
         rows.append(_row("basic_constraints", True, {"ca": True, "path_len_constraint": profile.path_length}))
     if profile.purposes:
@@ -259,27 +275,26 @@ def _extensions(
     if profile.policy is not None:
         rows.append(_row("certificate_policies", False, [{"policy_identifier": str(profile.policy)}]))
     if constrained_to:
-        subtrees = [
-            {"base": asn1.GeneralName("directory_name", _name(_agency_levels(code)))} for code in constrained_to
-        ]
+        names = [asn1.Name.load(_name(_agency_levels(code)), strict=True) for code in constrained_to]
+        subtrees = [{"base": asn1.GeneralName("directory_name", name)} for name in names]
         rows.append(_row("name_constraints", True, {"permitted_subtrees": subtrees}))
-    if profile.altname is Altname.CARD:
-        if card is None:
-            raise ValueError(f"profile {profile.name} needs the card's names")
-        rows.append(_row("subject_alt_name", False, _card_names(card)))
-    if crl_url is not None:
-        point_name = asn1.DistributionPointName("full_name", [asn1.GeneralName("uniform_resource_identifier", crl_url)])
-        rows.append(_row("crl_distribution_points", False, [{"distribution_point": point_name}]))
-    return rows
+    return b"".join(rows)
 
 
-def _row(name: str, critical: bool, value: object) -> dict[str, object]:
-    return {"extn_id": name, "critical": critical, "extn_value": value}
+@lru_cache(maxsize=64)
+def _revocation_list(url: str) -> bytes:
+    name = asn1.DistributionPointName("full_name", [asn1.GeneralName("uniform_resource_identifier", url)])
+    return _row("crl_distribution_points", False, [{"distribution_point": name}])
 
 
-def _card_names(card: CardNames) -> list[asn1.GeneralName]:
-    fasc_n = asn1.AnotherName({"type_id": PIV_FASC_N, "value": core.OctetString(card.fasc_n, explicit=0)})
-    return [
-        asn1.GeneralName("other_name", fasc_n),
-        asn1.GeneralName("uniform_resource_identifier", card.card_uuid.urn),
-    ]
+def _row(name: str, critical: bool, value: object) -> bytes:
+    return bytes(asn1.Extension({"extn_id": name, "critical": critical, "extn_value": value}).dump())
+
+
+def _card_names(card: CardNames) -> bytes:
+    """GeneralNames: the FASC-N as otherName, the card UUID as URN (FIPS 201-3 §4.2.1)."""
+    fasc_n = tlv.encode(Tag.CONSTRUCTED_0, der.octet_string(card.fasc_n))
+    return der.sequence(
+        tlv.encode(Tag.CONSTRUCTED_0, der.oid(PIV_FASC_N) + fasc_n),
+        tlv.encode(Tag.PRIMITIVE_6, card.card_uuid.urn.encode("ascii")),
+    )

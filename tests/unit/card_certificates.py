@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from asn1crypto import x509 as asn1
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from statement_vectors import private_key, public_key, sign_with, trust_of
 
@@ -33,7 +32,7 @@ def certificate(
     card_uuid: bytes | None = None,
     starts: timedelta = timedelta(days=-1),
     ends: timedelta = timedelta(days=365),
-    subject: asn1.Name | None = None,
+    subject: bytes | None = None,
 ) -> bytes:
     """One certificate (DER). `issuer_label` names both the key and, with its agency, the issuer."""
     issuer = x509.Issuer(authority_name(issuer_label, issuer_agency), bytes(20), sign_with(issuer_label))
@@ -43,7 +42,7 @@ def certificate(
     return x509.issue(issuer, name, point(subject_label), profile, 4711, now + starts, now + ends, card=card)
 
 
-def authority_name(label: str, agency: str = "H49") -> asn1.Name:
+def authority_name(label: str, agency: str = "H49") -> bytes:
     """The name of a test authority."""
     return x509.agency_name(agency, "UBND tỉnh", label)
 
