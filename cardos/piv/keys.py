@@ -3,6 +3,8 @@
 Source: SP 800-78-5 §3 and §6.2; the parameters of import: Yubico's IMPORT KEY.
 """
 
+from typing import cast
+
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
@@ -68,12 +70,14 @@ def sign(key: PrivateKey, algorithm: int, challenge: bytes) -> bytes:
 
     Raises Malformed for another length.
     """
-    if isinstance(key, ec.EllipticCurvePrivateKey):
+    scheme = _PREHASHED.get(algorithm)
+    if scheme is not None:
         try:
-            return key.sign(challenge, _PREHASHED[algorithm])
+            # the algorithm says which key it is: asking the key goes through an abstract class, on a door's hot path
+            return cast(ec.EllipticCurvePrivateKey, key).sign(challenge, scheme)
         except ValueError as error:
             raise Malformed("challenge", f"{len(challenge)} bytes") from error
-    return _rsa_private(key, challenge)
+    return _rsa_private(cast(rsa.RSAPrivateKey, key), challenge)
 
 
 def agree(key: PrivateKey, algorithm: int, point: bytes) -> bytes:
