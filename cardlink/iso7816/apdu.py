@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 from cardlink.errors import Malformed
 from cardlink.iso7816.cla import CHAIN_BIT
@@ -36,9 +37,11 @@ class Ins(IntEnum):
     GET_STATUS = 0xF2
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
-    """One command APDU. `le` is Ne, the longest answer wanted (1 to 256, extended to 65,536); None asks for no data."""
+class Command(NamedTuple):
+    """One command APDU. `le` is Ne, the longest answer wanted (1 to 256, extended to 65,536); None asks for no data.
+
+    A tuple, since a card makes one for each exchange and a frozen dataclass takes three times as long to make.
+    """
 
     cla: int
     ins: int

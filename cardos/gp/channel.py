@@ -4,7 +4,7 @@ Written apart from the host's end; only the arithmetic is shared. Source: Global
 """
 
 import hmac
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from cardlink.errors import CardStatus, Malformed
 from cardlink.gp.commands import ExternalAuthenticate
@@ -67,7 +67,7 @@ class Channel:
                 data = self.ciphers.decrypt_command(self.counter, data)
             except Malformed as error:
                 raise CardStatus(name, SW.SECURE_MESSAGING_INCORRECT) from error
-        return replace(command, cla=command.cla & ~SECURE_BIT, data=data)
+        return command._replace(cla=command.cla & ~SECURE_BIT, data=data)
 
     def protect(self, data: bytes, sw: int) -> bytes:
         """The data of an answer as it is sent: encrypted and with its R-MAC, where level and status word ask for it."""

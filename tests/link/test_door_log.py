@@ -126,11 +126,10 @@ def test_every_flipped_byte_of_a_record_is_found(log: Log) -> None:
 
 
 def test_a_record_forged_with_its_hash_breaks_the_next_link_or_the_signed_head(log: Log) -> None:
-    from dataclasses import replace
 
     from cardlink.statements.record import encode_record
 
-    forged = encode_record(replace(decode_record(log.records()[3]), reason="forged"))
+    forged = encode_record(decode_record(log.records()[3])._replace(reason="forged"))
     digest = record_hash(forged).hex()
     log.edit(f"UPDATE records SET record = x'{forged.hex()}', hash = x'{digest}' WHERE seq = 4")  # noqa: S608 our own hex
     with pytest.raises(LogBroken, match="broken-chain"):
