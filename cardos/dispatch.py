@@ -21,6 +21,10 @@ from cardos.piv import applet
 from cardos.records import Owner
 from cardos.state import Handler, Platform, Security
 
+# As plain numbers: each command asks for them, and an attribute of an enumeration goes through its metaclass.
+_GET_RESPONSE, _EXTERNAL_AUTHENTICATE, _SELECT = int(Ins.GET_RESPONSE), int(Ins.EXTERNAL_AUTHENTICATE), int(Ins.SELECT)
+_TERMINATED, _CARD_LOCKED = int(LifeCycle.TERMINATED), int(LifeCycle.CARD_LOCKED)
+_PROPRIETARY = SecureMessaging.PROPRIETARY
 AID_BYTES_MIN = 5  # shorter than an RID names nobody
 
 
@@ -66,18 +70,18 @@ def _answer(platform: Platform, command: Command) -> bytes:
     cla = CLA_TABLE[command.cla]
     if cla.value:
         _require_class(cla, command)
-    if command.ins == Ins.GET_RESPONSE and not cla.value:
+    if command.ins == _GET_RESPONSE and not cla.value:
         volatile.chain = None
         return volatile.outgoing.next(command.le or SHORT_NE_MAX)
     if volatile.outgoing.rest:
         volatile.outgoing.clear()
     channel = None
-    if cla.secure_messaging is SecureMessaging.PROPRIETARY and command.ins != Ins.EXTERNAL_AUTHENTICATE:
+    if cla.secure_messaging is _PROPRIETARY and command.ins != _EXTERNAL_AUTHENTICATE:
         command = _unprotect(platform, command)
         channel = volatile.channel
     elif volatile.channel is not None and command.ins not in _CLEAR_IN_CHANNEL:
         volatile.channel = None
-        if command.ins != Ins.EXTERNAL_AUTHENTICATE:
+        if command.ins != _EXTERNAL_AUTHENTICATE:
             raise CardStatus(command_name(command.ins), SW.SECURITY_STATUS_NOT_SATISFIED)
     try:
         if cla.chained:
@@ -151,13 +155,13 @@ def _run(platform: Platform, cla: Cla, command: Command) -> bytes:
     volatile = platform.volatile
     ins = command.ins
     life = platform.persistent.life[Owner.CARD]
-    if life == LifeCycle.TERMINATED and ins not in _WHEN_TERMINATED:
+    if life == _TERMINATED and ins not in _WHEN_TERMINATED:
         raise CardStatus(command_name(ins), SW.CONDITIONS_NOT_SATISFIED)
     if cla.value and cla.is_proprietary:
-        if ins == Ins.EXTERNAL_AUTHENTICATE and cla.secure_messaging is SecureMessaging.PROPRIETARY:
+        if ins == _EXTERNAL_AUTHENTICATE and cla.secure_messaging is _PROPRIETARY:
             return domain.external_authenticate(platform, command)
         handler = APPLICATIONS[volatile.selected].gp_handlers.get(ins)
-    elif ins == Ins.SELECT:
+    elif ins == _SELECT:
         return _select(platform, command)
     else:
         handler = APPLICATIONS[volatile.selected].handlers.get(ins)
@@ -173,7 +177,7 @@ def _select(platform: Platform, command: Command) -> bytes:
     life = platform.persistent.life
     if application is None or (application is PIV and life[Owner.PIV] & AppState.LOCKED):
         raise CardStatus("SELECT", SW.NOT_FOUND)
-    if application is PIV and life[Owner.CARD] == LifeCycle.CARD_LOCKED:
+    if application is PIV and life[Owner.CARD] == _CARD_LOCKED:
         raise CardStatus("SELECT", SW.FUNCTION_NOT_SUPPORTED)
     volatile = platform.volatile
     volatile.channel = volatile.handshake = None

@@ -67,19 +67,21 @@ def decide(card: VerifiedCard, view: View, now: datetime, quality: ClockQuality,
 
 def decide_by(rules: Rules, card: VerifiedCard, view: View, now: datetime, stale_s: float) -> Granted | Refused:
     """The same at a door known to stand: status first, so that a stolen card is noticed at every door; then rules."""
+    now_s = now.timestamp()
     if card.status is not None:
-        refusal = _check_status(card.status, view, now)
+        refusal = _check_status(card.status, view, now_s)
         if refusal is not None:
             return refusal
-    if stale_s > rules.bundle.settings.deny_stale_s:
+    settings = rules.bundle.settings
+    if stale_s > settings.deny_stale_s:
         return Refused(DoorReason.STALE, f"{stale_s:.0f} s")
-    return _apply_rules(card, rules, now, stale_s > rules.bundle.settings.flag_stale_s)
+    return _apply_rules(card, rules, now, now_s, stale_s > settings.flag_stale_s)
 
 
-def _check_status(place: StatusPlace, view: View, now: datetime) -> Refused | None:
+def _check_status(place: StatusPlace, view: View, now_s: float) -> Refused | None:
     if view.status is None:
         return Refused(view.no_status)
-    if now.timestamp() > view.status_expires_s:
+    if now_s > view.status_expires_s:
         return Refused(DoorReason.STATUS_EXPIRED)
     status = status_of(view.status, place.list_number, place.index)
     if isinstance(status, StatementRefused):
@@ -89,7 +91,7 @@ def _check_status(place: StatusPlace, view: View, now: datetime) -> Refused | No
     return None
 
 
-def _apply_rules(card: VerifiedCard, rules: Rules, now: datetime, is_stale: bool) -> Granted | Refused:
+def _apply_rules(card: VerifiedCard, rules: Rules, now: datetime, now_s: float, is_stale: bool) -> Granted | Refused:
     """Deny beats allow; no rule in its calendar means no access."""
     holder = rules.holders.get(card.card_uuid)
     if holder is not None and holder.key_hash != card.key_hash:
@@ -99,7 +101,7 @@ def _apply_rules(card: VerifiedCard, rules: Rules, now: datetime, is_stale: bool
         if not covers(rules.bundle.owner, card.agency):
             return Refused(DoorReason.NOT_THIS_AGENCY, card.agency)
         return Refused(DoorReason.UNKNOWN_CARD if holder is None else DoorReason.NO_RULE)
-    now_s, at = now.timestamp(), local_minute(now, rules.zone)
+    at = local_minute(now, rules.zone)
     granting: Rule | None = None
     demanding: Rule | None = None
     for rule in speaking:

@@ -81,14 +81,14 @@ def verify_credential(raw: bytes, trust: Trust, now: datetime, cache: Credential
             return fresh
         cache.put(raw, trust, fresh)
         verified = fresh
-    card = verified.card
-    timely = check_signer_times(verified.signer, card.issued_s, trust, now, (card.card_uuid, verified.key_hash))
+    card, now_s = verified.card, now.timestamp()
+    timely = check_signer_times(verified.signer, card.issued_s, trust, now_s, (card.card_uuid, verified.key_hash))
     if isinstance(timely, Refused):
         return timely
-    ahead = check_not_ahead(card.issued_s, now)
+    ahead = check_not_ahead(card.issued_s, now_s)
     if ahead is not None:
         return ahead
-    if now.timestamp() >= card.expires_s:
+    if now_s >= card.expires_s:
         return Refused(Reason.EXPIRED, f"credential at {card.expires_s}")
     return verified
 

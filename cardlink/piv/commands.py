@@ -39,8 +39,10 @@ def select(aid: bytes = PIV_AID) -> Command:
 
 def parse_select(command: Command) -> bytes:
     """The AID to select; b"" names the default application."""
-    require(command.p1 == 0x04 and command.p2 == 0x00, "SELECT", SW.INCORRECT_P1P2)
-    require(len(command.data) <= 16, "SELECT", SW.INCORRECT_DATA)
+    if command.p1 != 0x04 or command.p2 != 0x00:  # written out here and in GET DATA: each tap pays for it
+        raise CardStatus("SELECT", SW.INCORRECT_P1P2)
+    if len(command.data) > 16:
+        raise CardStatus("SELECT", SW.INCORRECT_DATA)
     return command.data
 
 
@@ -51,10 +53,12 @@ def get_data(tag: int) -> Command:
 
 def parse_get_data(command: Command) -> int:
     """The tag of the object to read."""
-    require(command.p1 == 0x3F and command.p2 == 0xFF, "GET DATA", SW.INCORRECT_P1P2)
+    if command.p1 != 0x3F or command.p2 != 0xFF:
+        raise CardStatus("GET DATA", SW.INCORRECT_P1P2)
     data = command.data
     size = len(data)
-    require(3 <= size <= 5 and data[0] == 0x5C and data[1] == size - 2, "GET DATA", SW.INCORRECT_DATA)
+    if not 3 <= size <= 5 or data[0] != 0x5C or data[1] != size - 2:
+        raise CardStatus("GET DATA", SW.INCORRECT_DATA)
     return int.from_bytes(data[2:], "big")
 
 

@@ -139,6 +139,8 @@ def _key(key: object) -> bytes:
 
 def encode_int(number: int) -> bytes:
     """Write one integer, for who writes a fixed map by hand. Raises Malformed beyond 64 bits."""
+    if 0 <= number < 24:
+        return _ONE_BYTE[number]
     if 0 <= number < INT_LIMIT:
         return _head(0x00, number)
     if -INT_LIMIT <= number < 0:

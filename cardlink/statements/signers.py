@@ -23,13 +23,13 @@ def find_signer(statement: Sign1, use: Use, issuer: str, trust: Trust) -> Signer
 
 
 def check_signer_times(
-    signer: Signer, signed_s: int, trust: Trust, now: datetime, card: tuple[bytes, bytes] | None = None
+    signer: Signer, signed_s: int, trust: Trust, now_s: float, card: tuple[bytes, bytes] | None = None
 ) -> Signer | Refused:
     """Judge when a statement was signed and is being verified. `card` (UUID, key-hash) may stand on the allow-list.
 
-    This is the part of the judgement that a cache must not keep: it depends on `now`.
+    This is the part of the judgement that a cache must not keep: it depends on the time.
     """
-    entry, now_s = signer.entry, now.timestamp()
+    entry = signer.entry
     if now_s >= trust.content.expires_s:
         return Refused(Reason.TRUST_EXPIRED, f"trust list {trust.content.number}")
     if entry.state is KeyState.COMPROMISED and (card is None or card not in trust.allowed):
@@ -41,9 +41,9 @@ def check_signer_times(
     return signer
 
 
-def check_not_ahead(signed_s: int, now: datetime) -> Refused | None:
+def check_not_ahead(signed_s: int, now_s: float) -> Refused | None:
     """Refuse what was signed later than now, but for the clocks' five minutes; None for the rest."""
-    if signed_s > now.timestamp() + SKEW_S:
+    if signed_s > now_s + SKEW_S:
         return Refused(Reason.NOT_YET_VALID, f"signed at {signed_s}, later than now")
     return None
 
@@ -67,10 +67,11 @@ def verify_statement(
     signer = find_signer(statement, use, issuer, trust)
     if isinstance(signer, Refused):
         return signer
-    timely = check_signer_times(signer, signed_s, trust, now)
+    now_s = now.timestamp()
+    timely = check_signer_times(signer, signed_s, trust, now_s)
     if isinstance(timely, Refused):
         return timely
-    ahead = None if may_be_ahead else check_not_ahead(signed_s, now)
+    ahead = None if may_be_ahead else check_not_ahead(signed_s, now_s)
     if ahead is not None:
         return ahead
     return check_signature(statement, signer)
