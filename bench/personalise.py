@@ -71,6 +71,11 @@ class CountingHsm(Sim):
         self.wrapped += 1
         return super().wrap(session, apdu)
 
+    def wrap_chain(self, session: int, apdus: Sequence[bytes]) -> list[bytes]:
+        """As many protected APDUs as blocks."""
+        self.wrapped += len(apdus)
+        return super().wrap_chain(session, apdus)
+
     def put_keys(self, session: int, master_label: str, kdd: bytes, new_kvn: int, replace_kvn: int) -> bytes:
         """One protected APDU."""
         self.wrapped += 1

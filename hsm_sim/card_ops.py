@@ -24,6 +24,7 @@ from hsm_sim.store import Job, State
 
 SESSIONS_MAX = 32
 JOB_MAX_CHARS = 64
+CHAIN_MAX_BLOCKS = 256
 CARD_KEY_BITS = (128, 192, 256)
 USE_OF_KEY_SET = {"transport": Use.TRANSPORT, "card": Use.CARD_MASTER}
 
@@ -83,6 +84,23 @@ def _wrap(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> bytes:
 
 def _unwrap(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> bytes:
     return _session(target).channel.unwrap(args[1])
+
+
+def _wrap_chain(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> list[bytes]:
+    commands = [decode_command(one) for one in _byte_strings(args[1])]
+    for command in commands:
+        check_is_plain(command)
+    return _session(target).channel.wrap_chain(commands)
+
+
+def _unwrap_chain(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> list[bytes]:
+    return _session(target).channel.unwrap_chain(_byte_strings(args[1]))
+
+
+def _byte_strings(given: list[Any]) -> list[bytes]:
+    if not 1 <= len(given) <= CHAIN_MAX_BLOCKS or not all(isinstance(one, bytes) for one in given):
+        raise BadRequest(f"want 1 to {CHAIN_MAX_BLOCKS} byte strings")
+    return given
 
 
 def by_session_and_master(label_at: int) -> Callable[[Hsm, Peer, list[Any]], Target]:
@@ -228,17 +246,25 @@ def _header(args: list[Any]) -> str:
     return str(args[1][:4].hex())
 
 
+def _chain_header(args: list[Any]) -> str:
+    """What the log keeps of a wrapped chain: how many blocks, and the header of the last."""
+    last = args[1][-1] if args[1] else b""
+    return f"{len(args[1])} {last[:4].hex() if isinstance(last, bytes) else ''}"
+
+
 def _versions(args: list[Any]) -> str:
     """What the log keeps of PUT KEY: the version replaced and the new one."""
     return f"{args[4]}>{args[3]}"
 
 
-S, B, I = (str,), (bytes,), (int,)  # noqa: E741
+S, B, I, L = (str,), (bytes,), (int,), (list,)  # noqa: E741
 CARD_SPECS: dict[str, Spec] = {
     Op.DERIVE_CHECK: Spec((S, B, I, I), by_label, _derive_check),
     Op.OPEN_SESSION: Spec((S, S, S, B, I, B, B, I, I), by_opening_key, _open_session, lambda args: args[3].hex()),
     Op.WRAP: Spec((I, B), by_session, _wrap, _header),
     Op.UNWRAP: Spec((I, B), by_session, _unwrap),
+    Op.WRAP_CHAIN: Spec((I, L), by_session, _wrap_chain, _chain_header),
+    Op.UNWRAP_CHAIN: Spec((I, L), by_session, _unwrap_chain),
     Op.PUT_KEYS: Spec((I, S, B, I, I, I), by_session_and_master(1), _put_keys, _versions),
     Op.CHECK_PUT_KEYS: Spec((I, B), by_session, _check_put_keys),
     Op.PUT_SECRET: Spec(

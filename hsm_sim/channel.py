@@ -5,6 +5,7 @@ Amendment D v1.1.2 §5.6 (protocol rules), §6.2.3 to 6.2.7.
 """
 
 import hmac
+from collections.abc import Sequence
 from enum import Enum
 
 from cardlink.errors import Malformed
@@ -12,6 +13,8 @@ from cardlink.gp import scp03
 from cardlink.gp.commands import InitializeUpdateAnswer, external_authenticate
 from cardlink.gp.scp03 import LEVELS, Level, SessionCiphers, StaticKeys
 from cardlink.iso7816.apdu import EXTENDED_DATA_MAX, SHORT_DATA_MAX, Command, Ins, decode_response
+from cardlink.iso7816.cla import CHAIN_BIT
+from cardlink.iso7816.sw import SUCCESS_BYTES
 from hsm_sim.errors import BadRequest, Denied, SessionLost, WrongAnswer, WrongCryptogram
 
 SW_SUCCESS = 0x9000
@@ -42,6 +45,16 @@ def check_is_plain(command: Command) -> None:
     raise Denied(f"INS {ins:02X} P1 P2 {command.p1:02X}{command.p2:02X} is not wrapped for others")
 
 
+def check_is_chain(commands: Sequence[Command]) -> None:
+    """Raise BadRequest unless these are all blocks of one command (ISO/IEC 7816-4 §5.3.3)."""
+    if not commands:
+        raise BadRequest("a chain of no blocks")
+    last = commands[-1]
+    head = (last.cla | CHAIN_BIT, last.ins, last.p1, last.p2)
+    if last.cla & CHAIN_BIT or any((one.cla, one.ins, one.p1, one.p2) != head for one in commands[:-1]):
+        raise BadRequest("not the blocks of one chain")
+
+
 class Phase(Enum):
     """Where the session stands."""
 
@@ -54,7 +67,7 @@ class Phase(Enum):
 class HostChannel:
     """One session with one card. Not for two threads at once."""
 
-    __slots__ = ("_chaining", "_ciphers", "_counter", "_keys", "_phase", "authentication", "level")
+    __slots__ = ("_chaining", "_ciphers", "_counter", "_due", "_keys", "_phase", "authentication", "level")
 
     def __init__(self, keys: StaticKeys, host_challenge: bytes, answer: InitializeUpdateAnswer, level: int) -> None:
         """Check the card's cryptogram; raises WrongCryptogram when the card holds another key set."""
@@ -71,6 +84,7 @@ class HostChannel:
         self._ciphers = SessionCiphers(session, answer.mac_bytes)
         self._counter = 0
         self._chaining = scp03.FIRST_CHAINING_VALUE
+        self._due: list[tuple[bytes, int]] = []  # chaining value and counter of each command that awaits its answer
         cryptogram = scp03.host_cryptogram(session, host_challenge, answer.card_challenge)
         self.authentication = self._protect(external_authenticate(level, cryptogram), 0)
         self._phase = Phase.OPENING
@@ -88,11 +102,29 @@ class HostChannel:
 
     def wrap(self, command: Command) -> bytes:
         """Protect one command. The caller owes `unwrap` its answer before the next."""
+        return self._wrap((command,))[0]
+
+    def wrap_chain(self, commands: Sequence[Command]) -> list[bytes]:
+        """Protect all blocks of one chained command: the C-MAC of each follows from the one before, not from answers.
+
+        The caller owes `unwrap_chain` the answers before the next command.
+        """
+        check_is_chain(commands)
+        return self._wrap(commands)
+
+    def _wrap(self, commands: Sequence[Command]) -> list[bytes]:
         self._require(Phase.OPENING, Phase.READY)
-        counter = self._counter + 1
-        wrapped = self._protect(command, counter if self.level & Level.C_ENC else 0)
-        # what could not be sent must not count: both sides would part
-        self._counter = counter
+        chaining, counter = self._chaining, self._counter
+        wrapped, due = [], []
+        try:
+            for command in commands:
+                counter += 1
+                wrapped.append(self._protect(command, counter if self.level & Level.C_ENC else 0))
+                due.append((self._chaining, counter))
+        except BadRequest:
+            self._chaining = chaining  # what could not be sent must not count: both sides would part
+            raise
+        self._counter, self._due = counter, due
         self._phase = Phase.WAITING
         return wrapped
 
@@ -124,19 +156,31 @@ class HostChannel:
         data and may come from anyone on the way; it is passed on and changes nothing here. Raises WrongAnswer, and the
         session is then closed.
         """
+        return self.unwrap_chain((answer,))[0]
+
+    def unwrap_chain(self, answers: Sequence[bytes]) -> list[bytes]:
+        """Check and open the answers to a chain, each as `unwrap` does, all or none.
+
+        There are fewer than blocks only where the last one is not 9000: the blocks after it were not sent, and as they
+        are counted here already, the session ends.
+        """
         self._require(Phase.OPENING, Phase.WAITING)
+        blocks = 1 if self._phase is Phase.OPENING else len(self._due)
+        if not 1 <= len(answers) <= blocks or (len(answers) < blocks and answers[-1][-2:] == SUCCESS_BYTES):
+            raise BadRequest(f"{len(answers)} answers to {blocks} blocks")
         try:
-            data = self._check(answer)
+            opened = [self._check(answer, place) + answer[-2:] for place, answer in enumerate(answers)]
         except Malformed as error:
             self.close()
             raise WrongAnswer(str(error)) from error
         except WrongAnswer:
             self.close()
             raise
-        self._phase = Phase.READY
-        return data + answer[-2:]
+        self._phase = Phase.READY if len(answers) == blocks else Phase.CLOSED
+        self._due = []
+        return opened
 
-    def _check(self, answer: bytes) -> bytes:
+    def _check(self, answer: bytes, place: int) -> bytes:
         response = decode_response(answer)
         if self._phase is Phase.OPENING:
             if response.data or response.sw != SW_SUCCESS:
@@ -146,14 +190,15 @@ class HostChannel:
             if response.data:
                 raise WrongAnswer(f"data beside {response.sw:04X}")
             return b""
-        return self._open(response.data, response.sw) if self.level & Level.R_MAC else response.data
+        return self._open(response.data, response.sw, place) if self.level & Level.R_MAC else response.data
 
-    def _open(self, data: bytes, sw: int) -> bytes:
+    def _open(self, data: bytes, sw: int, place: int) -> bytes:
+        chaining, counter = self._due[place]
         end = len(data) - self._ciphers.mac_bytes
-        if end < 0 or not self._ciphers.is_r_mac(self._chaining, data[:end], sw, data[end:]):
+        if end < 0 or not self._ciphers.is_r_mac(chaining, data[:end], sw, data[end:]):
             raise WrongAnswer(f"R-MAC of {sw:04X}")
         data = data[:end]
-        return self._ciphers.decrypt_response(self._counter, data) if data and self.level & Level.R_ENC else data
+        return self._ciphers.decrypt_response(counter, data) if data and self.level & Level.R_ENC else data
 
     def close(self) -> None:
         """End the session."""

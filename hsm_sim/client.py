@@ -196,6 +196,16 @@ class Client(Connection):
         result: bytes = self.call(Op.UNWRAP, [session, answer])
         return result
 
+    def wrap_chain(self, session: int, apdus: Sequence[bytes]) -> list[bytes]:
+        """Protect all blocks of one chained command in one exchange; each is judged as `wrap` judges it."""
+        result: list[bytes] = self.call(Op.WRAP_CHAIN, [session, list(apdus)])
+        return result
+
+    def unwrap_chain(self, session: int, answers: Sequence[bytes]) -> list[bytes]:
+        """Check and open the answers to a chain: one for each block, or fewer when the last of them is not 9000."""
+        result: list[bytes] = self.call(Op.UNWRAP_CHAIN, [session, list(answers)])
+        return result
+
     def put_keys(
         self, session: int, master_label: str, kdd: bytes, new_kvn: int, replace_kvn: int, key_bits: int = 256
     ) -> bytes:

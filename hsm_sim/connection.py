@@ -19,7 +19,12 @@ log = logging.getLogger(__name__)
 
 ANSWER_WAIT = struct.pack("ll", 30, 0)  # struct timeval: 30 s
 RETRY_WAIT_S = 0.02
-SESSION_OPS = frozenset({Op.WRAP, Op.UNWRAP, Op.PUT_KEYS, Op.CHECK_PUT_KEYS, Op.PUT_SECRET, Op.CLOSE_SESSION})
+SESSION_OPS = frozenset(
+    {
+        *(Op.WRAP, Op.UNWRAP, Op.WRAP_CHAIN, Op.UNWRAP_CHAIN),
+        *(Op.PUT_KEYS, Op.CHECK_PUT_KEYS, Op.PUT_SECRET, Op.CLOSE_SESSION),
+    }
+)
 # What may be asked again when the connection broke and nobody knows whether it was done.
 REPEATABLE_OPS = frozenset(Op) - SESSION_OPS - {Op.GENERATE, Op.LOAD_TRANSPORT, Op.DESTROY, Op.REVEAL_PIN}
 

@@ -24,6 +24,8 @@ class Op(StrEnum):
     OPEN_SESSION = "open_session"
     WRAP = "wrap"
     UNWRAP = "unwrap"
+    WRAP_CHAIN = "wrap_chain"
+    UNWRAP_CHAIN = "unwrap_chain"
     PUT_KEYS = "put_keys"
     CHECK_PUT_KEYS = "check_put_keys"
     PUT_SECRET = "put_secret"  # noqa: S105 the name of an operation
@@ -55,6 +57,8 @@ ALLOWED: dict[Op, dict[Role, frozenset[Use | None]]] = {
     Op.OPEN_SESSION: {Role.USER: CARD_KEYS},
     Op.WRAP: {Role.USER: CARD_KEYS},
     Op.UNWRAP: {Role.USER: CARD_KEYS},
+    Op.WRAP_CHAIN: {Role.USER: CARD_KEYS},
+    Op.UNWRAP_CHAIN: {Role.USER: CARD_KEYS},
     Op.PUT_KEYS: {Role.USER: frozenset({Use.CARD_MASTER})},
     Op.CHECK_PUT_KEYS: {Role.USER: CARD_KEYS},
     Op.PUT_SECRET: {Role.USER: CARD_KEYS},

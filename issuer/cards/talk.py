@@ -10,7 +10,7 @@ from typing import TypeVar
 from cardlink.errors import CardStatus, Malformed
 from cardlink.gp import commands as gp
 from cardlink.iso7816.apdu import Command, Ins, command_name, decode_response, split_chain
-from cardlink.iso7816.sw import as_sw, is_more_available
+from cardlink.iso7816.sw import SUCCESS_BYTES, as_sw, is_more_available
 from cardlink.piv import commands as piv
 from issuer.cards.profiles import SECURITY_LEVEL, CardProfile
 from issuer.trust.port import Channels, HsmError, WrongCryptogram
@@ -118,10 +118,19 @@ class Channel:
 
     def say(self, command: Command) -> Talk[bytes]:
         """Say a command over the channel; long data go as a chain, each block protected. Raises CardStatus."""
+        blocks = split_chain(command, self._profile.block_bytes)
+        if len(blocks) == 1:
+            wrapped = self._hsm.wrap(self.session, command.encode())
+            return _checked(command.ins, self._hsm.unwrap(self.session, (yield from whole(wrapped))))
+        # All blocks are protected at once and all answers checked at once: two calls of the HSM, not two a block.
+        answers: list[bytes] = []
+        for one in self._hsm.wrap_chain(self.session, [block.encode() for block in blocks]):
+            answers.append((yield from whole(one)))
+            if not answers[-1].endswith(SUCCESS_BYTES):
+                break
         data = b""
-        for block in split_chain(command, self._profile.block_bytes):
-            wrapped = self._hsm.wrap(self.session, block.encode())
-            data = _checked(command.ins, self._hsm.unwrap(self.session, (yield from whole(wrapped))))
+        for opened in self._hsm.unwrap_chain(self.session, answers):
+            data = _checked(command.ins, opened)
         return data
 
     def rotate(self, master_label: str) -> Talk[None]:

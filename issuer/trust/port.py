@@ -97,6 +97,12 @@ class Channels(Protocol):
     def unwrap(self, session: int, answer: bytes) -> bytes:
         """Check and open one answer: data and SW."""
 
+    def wrap_chain(self, session: int, apdus: Sequence[bytes]) -> list[bytes]:
+        """Protect all blocks of one chained command."""
+
+    def unwrap_chain(self, session: int, answers: Sequence[bytes]) -> list[bytes]:
+        """Check and open the answers to a chain, up to the first that is not 9000."""
+
     def put_keys(self, session: int, master_label: str, kdd: bytes, new_kvn: int, replace_kvn: int) -> bytes:
         """Build and protect PUT KEY of the per-card keys (docs/formats.md, F11)."""
 

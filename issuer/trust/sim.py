@@ -89,6 +89,16 @@ class Sim:
         with _translated():
             return self._user.unwrap(session, answer)
 
+    def wrap_chain(self, session: int, apdus: Sequence[bytes]) -> list[bytes]:
+        """Protect all blocks of one chained command."""
+        with _translated():
+            return self._user.wrap_chain(session, apdus)
+
+    def unwrap_chain(self, session: int, answers: Sequence[bytes]) -> list[bytes]:
+        """Check and open the answers to a chain."""
+        with _translated():
+            return self._user.unwrap_chain(session, answers)
+
     def put_keys(self, session: int, master_label: str, kdd: bytes, new_kvn: int, replace_kvn: int) -> bytes:
         """Build and protect PUT KEY."""
         with _translated():

@@ -10,7 +10,7 @@ from hsm_world import KDD, CardEnd, HsmWorld
 from cardlink.gp.commands import parse_put_key
 from cardlink.gp.keys import derive_card_keys, derive_card_secrets, key_check_value
 from cardlink.gp.scp03 import StaticKeys
-from cardlink.iso7816.apdu import Command
+from cardlink.iso7816.apdu import Command, split_chain
 from hsm_sim.core import Hsm, Peer
 from hsm_sim.errors import BadRequest, Denied, NoSuchKey, SessionLost, WrongAnswer, WrongCryptogram
 from hsm_sim.keys import Role
@@ -194,6 +194,34 @@ def test_a_command_that_could_load_a_secret_is_not_wrapped(hsm: Hsm, user: Peer,
         hsm.call(user, "wrap", [session, b"\x00\xdb"])
     card.transmit(hsm.call(user, "wrap", [session, Command(0x00, 0xDB, 0x3F, 0xFF, b"x").encode()]))
     assert len(card.seen) == 1
+
+
+def test_a_chain_goes_through_in_two_calls_and_stands_in_the_log(hsm: Hsm, user: Peer, tmp_path: Path) -> None:
+    card = CardEnd(TRANSPORT)
+    session = open_with(hsm, user, card)
+    blocks = split_chain(Command(0x00, 0xDB, 0x3F, 0xFF, bytes(500)), 223)
+    wrapped = hsm.call(user, "wrap_chain", [session, [one.encode() for one in blocks]])
+    assert hsm.call(user, "unwrap_chain", [session, [card.transmit(one) for one in wrapped]]) == [b"\x90\x00"] * 3
+    assert '"wrap_chain","do","job-1","3 00db3fff"' in (tmp_path / "store.log").read_text()
+
+
+@pytest.mark.parametrize("ins", [0x24, 0xD8, 0xFE])
+def test_one_block_that_could_load_a_secret_refuses_the_whole_chain(hsm: Hsm, user: Peer, ins: int) -> None:
+    card = CardEnd(TRANSPORT)
+    session = open_with(hsm, user, card)
+    good = Command(0x10, 0xDB, 0x3F, 0xFF, b"x").encode()
+    with pytest.raises(Denied, match=f"{ins:02X}"):
+        hsm.call(user, "wrap_chain", [session, [good, Command(0x00, ins, 0x3F, 0xFF, b"x").encode()]])
+    one = Command(0x00, 0xDB, 0x3F, 0xFF, b"x")
+    assert hsm.call(user, "unwrap", [session, card.transmit(hsm.call(user, "wrap", [session, one.encode()]))])
+
+
+@pytest.mark.parametrize("given", [[], ["text"], [b"\x00\xdb\x3f\xff"] * 257])
+def test_a_chain_is_a_bounded_list_of_byte_strings(hsm: Hsm, user: Peer, given: list[Any]) -> None:
+    session = open_with(hsm, user, CardEnd(TRANSPORT))
+    for operation in ("wrap_chain", "unwrap_chain"):
+        with pytest.raises(BadRequest, match="byte strings"):
+            hsm.call(user, operation, [session, given])
 
 
 def test_the_key_set_that_is_not_alive_is_a_wrong_cryptogram(hsm: Hsm, user: Peer) -> None:

@@ -10,7 +10,7 @@ from hsm_world import CardEnd
 
 from cardlink.gp.commands import decode_initialize_update
 from cardlink.gp.scp03 import LEVELS, Level, StaticKeys
-from cardlink.iso7816.apdu import Command, decode_command
+from cardlink.iso7816.apdu import Command, decode_command, split_chain
 from hsm_sim.channel import HostChannel, check_is_plain
 from hsm_sim.errors import BadRequest, Denied, SessionLost, WrongAnswer, WrongCryptogram
 
@@ -130,6 +130,94 @@ def test_a_command_too_long_for_a_short_apdu_is_refused_and_does_not_count() -> 
     with pytest.raises(BadRequest, match="do not fit"):
         channel.wrap(Command(0x00, 0xDB, 0x3F, 0xFF, bytes(240)))
     assert channel.unwrap(card.transmit(channel.wrap(Command(0x00, 0xDB, 0x3F, 0xFF, bytes(239))))) == b"\x90\x00"
+
+
+CHAIN = split_chain(Command(0x00, 0xDB, 0x3F, 0xFF, bytes(range(250)) * 3, 256), 223)
+
+
+@pytest.mark.parametrize("level", sorted(LEVELS))
+def test_a_chain_protected_at_once_is_the_one_protected_block_by_block(level: Level) -> None:
+    channel, card = opened(level)
+    answers = [
+        card.transmit(one, b"end" if number == 3 else b"") for number, one in enumerate(channel.wrap_chain(CHAIN))
+    ]
+    assert channel.unwrap_chain(answers) == [b"\x90\x00"] * 3 + [b"end\x90\x00"]
+    assert tuple(card.seen[-4:]) == CHAIN
+    assert channel.unwrap(card.transmit(channel.wrap(DATA), b"after")) == b"after\x90\x00"
+
+
+@pytest.mark.parametrize("sw", [0x6A84, 0x6310])
+def test_a_chain_that_the_card_stops_is_told_and_ends_the_session(sw: int) -> None:
+    channel, card = opened(0x33)
+    wrapped = channel.wrap_chain(CHAIN)
+    answers = [card.transmit(wrapped[0]), card.transmit(wrapped[1], b"", sw)]
+    assert channel.unwrap_chain(answers) == [b"\x90\x00", sw.to_bytes(2, "big")]
+    with pytest.raises(SessionLost):
+        channel.wrap(DATA)
+
+
+def test_an_error_at_the_last_block_of_a_chain_changes_nothing() -> None:
+    channel, card = opened(0x33)
+    wrapped = channel.wrap_chain(CHAIN)
+    answers = [*(card.transmit(one) for one in wrapped[:-1]), card.transmit(wrapped[-1], b"", 0x6A84)]
+    assert channel.unwrap_chain(answers)[-1] == b"\x6a\x84"
+    assert channel.unwrap(card.transmit(channel.wrap(DATA))) == b"\x90\x00"
+
+
+@pytest.mark.parametrize("at", range(4))
+def test_one_changed_answer_of_a_chain_closes_the_session_and_opens_none(at: int) -> None:
+    channel, card = opened(0x33)
+    answers = [bytearray(card.transmit(one)) for one in channel.wrap_chain(CHAIN)]
+    answers[at][0] ^= 1
+    with pytest.raises(WrongAnswer, match="R-MAC"):
+        channel.unwrap_chain([bytes(one) for one in answers])
+    with pytest.raises(SessionLost):
+        channel.wrap(DATA)
+
+
+def test_the_answers_of_a_chain_in_another_order_are_refused() -> None:
+    channel, card = opened(0x33)
+    answers = [card.transmit(one) for one in channel.wrap_chain(CHAIN)]
+    with pytest.raises(WrongAnswer, match="R-MAC"):
+        channel.unwrap_chain([answers[1], answers[0], *answers[2:]])
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 5])
+def test_a_chain_wants_an_answer_for_each_block_and_waits_for_them(count: int) -> None:
+    channel, card = opened(0x33)
+    answers = [card.transmit(one) for one in channel.wrap_chain(CHAIN)]
+    with pytest.raises(BadRequest, match="4 blocks"):
+        channel.unwrap_chain([*answers, answers[0]][:count])
+    for early in (lambda: channel.wrap(DATA), lambda: channel.wrap_chain(CHAIN)):
+        with pytest.raises(BadRequest, match="out of turn"):
+            early()
+    assert channel.unwrap_chain(answers) == [b"\x90\x00"] * 4
+
+
+@pytest.mark.parametrize(
+    "blocks",
+    [
+        (),
+        (DATA, DATA),
+        CHAIN[:-1],
+        (*CHAIN, *CHAIN),
+        (*CHAIN[:-1], DATA, CHAIN[-1]),
+        (*CHAIN[:-1], Command(0x00, 0xDA, 0x3F, 0xFF)),
+        (*CHAIN[:-1], Command(0x00, 0xDB, 0x3F, 0xFE)),
+    ],
+)
+def test_only_the_blocks_of_one_chain_are_protected_ahead(blocks: tuple[Command, ...]) -> None:
+    channel, card = opened(0x33)
+    with pytest.raises(BadRequest, match="chain"):
+        channel.wrap_chain(blocks)
+    assert channel.unwrap(card.transmit(channel.wrap(DATA))) == b"\x90\x00"
+
+
+def test_a_chain_with_a_block_too_long_is_refused_and_does_not_count() -> None:
+    channel, card = opened(0x33)
+    with pytest.raises(BadRequest, match="do not fit"):
+        channel.wrap_chain((*CHAIN[:-1], Command(0x00, 0xDB, 0x3F, 0xFF, bytes(240))))
+    assert channel.unwrap_chain([card.transmit(one) for one in channel.wrap_chain(CHAIN)]) == [b"\x90\x00"] * 4
 
 
 def test_another_key_set_is_a_wrong_cryptogram() -> None:
