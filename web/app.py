@@ -1,9 +1,6 @@
 """The application: pages and JSON; every rule of the domain is a service of the centre."""
 
 import logging
-import os
-import secrets
-from pathlib import Path
 from urllib.parse import urlencode
 
 from flask import Flask, Response, g, render_template, request
@@ -13,6 +10,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.wrappers import Response as BaseResponse
 
+from issuer.accounts.form_key import form_key
 from issuer.errors import Forbidden, IssuerError, NotFound
 from issuer.policy import EVERYWHERE, Action, Actor, allows, scopes
 from web import audit, auth, cards, doors, home, people, requests, verify
@@ -50,7 +48,7 @@ def create_app(parts: Parts) -> Flask:
     """Wire the pages to the parts of one installation."""
     app = Flask(__name__)
     app.config.update(
-        SECRET_KEY=session_key(parts.config.data_dir / "web.key"),
+        SECRET_KEY=form_key(parts.config.data_dir),
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_COOKIE_SECURE=parts.config.public_url.startswith("https:"),
@@ -82,18 +80,6 @@ def create_app(parts: Parts) -> Flask:
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(SQLAlchemyError, _database_error)
     return app
-
-
-def session_key(path: Path) -> bytes:
-    """The key that signs form tokens: made at first start, readable by this user only, never committed."""
-    try:
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    except FileExistsError:
-        return path.read_bytes()
-    with os.fdopen(descriptor, "wb") as file:
-        key = secrets.token_bytes(32)
-        file.write(key)
-    return key
 
 
 def _for_templates() -> dict[str, object]:

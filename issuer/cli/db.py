@@ -1,20 +1,16 @@
 """`issuer init`, `issuer config`, `issuer db`: an installation's folder, settings and database."""
 
-import os
-import secrets
 from dataclasses import fields
 from typing import Annotated
 
 import typer
 
 from issuer import database
-from issuer.cli.common import Desk, desk_of, print_table
+from issuer.accounts.form_key import form_key
+from issuer.cli.common import desk_of, print_table
 from issuer.errors import Refused
 from issuer.migrations import schema
 from issuer.registry import agencies, positions
-
-WEB_KEY_FILE = "web.key"
-WEB_KEY_BYTES = 32
 
 app = typer.Typer(help="cli.group.db", no_args_is_help=True)
 
@@ -34,7 +30,7 @@ def init(
     desk = desk_of(context)
     config = desk.config
     config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _make_web_key(desk)
+    form_key(config.data_dir)
     revision = schema.upgrade(database.engine(config))
     desk.say("cli.db.upgraded", revision=revision)
     if empty:
@@ -73,14 +69,3 @@ def status(context: typer.Context) -> None:
     )
     if has != wants:
         raise Refused("database.not_ready")
-
-
-def _make_web_key(desk: Desk) -> None:
-    """Write the console's secret once; nobody but this system user may read it."""
-    path = desk.config.data_dir / WEB_KEY_FILE
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return
-    with os.fdopen(handle, "w", encoding="ascii") as file:
-        file.write(secrets.token_hex(WEB_KEY_BYTES) + "\n")
