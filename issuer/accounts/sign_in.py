@@ -70,11 +70,11 @@ def sign_in(factory: SessionFactory, login: str, password: str, address: str, no
 
 def _count(session: Session, keys: dict[str, int], now: datetime) -> datetime | None:
     """Count one attempt under every key; the end of the lock if one is, or is now, locked."""
-    rows = [(_row(session, key, now), most) for key, most in keys.items()]
-    ends = [row.locked_until for row, _ in rows if row.locked_until is not None and now < row.locked_until]
+    known = [row for key in keys if (row := session.get(SignInCount, key)) is not None]
+    ends = [row.locked_until for row in known if row.locked_until is not None and now < row.locked_until]
     if ends:
-        return max(ends)
-    for row, most in rows:
+        return max(ends)  # and no row for one more made-up login
+    for row, most in [(_row(session, key, now), most) for key, most in keys.items()]:
         if now - row.since > WINDOW or row.locked_until is not None:
             row.attempts, row.since, row.locked_until = 0, now, None
         row.attempts += 1

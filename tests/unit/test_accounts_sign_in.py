@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 from centre import NOW, SETUP, make_factory
+from sqlalchemy import select
 
 from issuer import database
 from issuer.accounts import invitations, passwords, sessions, sign_in, users
 from issuer.accounts.sign_in import TurnedAway, Welcome
+from issuer.accounts.tables import SignInCount
 from issuer.accounts.users import Grant
 from issuer.audit import log
 from issuer.database import SessionFactory
@@ -79,6 +81,18 @@ def test_an_address_that_tries_many_logins_is_locked(factory: SessionFactory, mo
     assert attempt(factory, PASSWORD) == TurnedAway("accounts.locked", NOW + sign_in.LOCKED)
     elsewhere = sign_in.sign_in(factory, "hoa", PASSWORD, "192.0.2.8", NOW)
     assert isinstance(elsewhere, Welcome)
+
+
+def test_a_locked_address_fills_no_table_with_made_up_logins(
+    factory: SessionFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sign_in, "ADDRESS_ATTEMPTS", 2)
+    for n in range(9):
+        attempt(factory, "wrong", f"user{n}")
+    with database.reading(factory) as session:
+        kept = session.scalars(select(SignInCount.key)).all()
+    # The third attempt locks the address; of those after it nothing stays.
+    assert sorted(kept) == ["address:192.0.2.7", "login:user0", "login:user1", "login:user2"]
 
 
 def test_guesses_at_the_same_moment_are_limited_too(factory: SessionFactory) -> None:
