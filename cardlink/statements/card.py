@@ -1,37 +1,33 @@
 """The card credential (F3): what a door reads. It names no person."""
 
+import re
 from dataclasses import dataclass
-from struct import Struct
 from typing import Final
 
 from cardlink.errors import Malformed
 from cardlink.statements import cbor
-from cardlink.statements.agency import MAX_CHARACTERS, check_agency_code
+from cardlink.statements.agency import check_agency_code
 from cardlink.statements.claims import UUID_BYTES, Claim, fields, octets, second, uint
 from cardlink.statements.cose import Received, Sign, Sign1, parse_sign1, sign1
 from cardlink.statements.cose_key import CoseKey, decode_cose_key
 
 MAX_CREDENTIAL_BYTES: Final = 252  # one short APDU with the object's header (F3)
 STATUS_URI: Final = "urn:themo:status:"
-_STATUS_URI: Final = STATUS_URI.encode()
 MAX_LIST_NUMBER: Final = 0xFFFF
-MAX_LIST_DIGITS: Final = 5
 MAX_LIST_LENGTH: Final = 1 << 22  # F6
 COSE_KEY: Final = 1  # confirmation method, RFC 8747 §3.1
 _WHAT: Final = "card credential"
 _CLAIMS: Final = frozenset(map(int, (Claim.ISS, Claim.EXP, Claim.IAT, Claim.CTI, Claim.CNF, Claim.STATUS)))
-# What stands behind the agency in the encoding of `card-credential` with times of four bytes, marks and values in turn.
-_BEHIND_AGENCY: Final = Struct(">2s4s2s4s2s16s11s32sBB21s")
-_MARKS: Final = (
-    b"\x04\x1a",
-    b"\x06\x1a",
-    b"\x07\x50",
-    b"\x08\xa1\x01\xa4\x01\x02\x20\x01\x21\x58\x20",
-    0x22,
-    b"\x19\xff\xff\xa1\x6bstatus_list\xa2\x63idx",
+# `card-credential` (F3) as it is encoded, with times of four bytes; what a pattern cannot say is checked after.
+_USUAL: Final = re.compile(
+    rb"\xa6\x01([\x61-\x77]|\x78[\x18-\x23])([0-9A-Z.]+)"  # its length in front of the agency
+    rb"\x04\x1a(.{4})\x06\x1a(.{4})\x07\x50(.{16})"
+    rb"\x08\xa1\x01\xa4\x01\x02\x20\x01\x21\x58\x20(.{32})\x22([\xf4\xf5])"
+    rb"\x19\xff\xff\xa1\x6bstatus_list\xa2\x63idx([\x00-\x17]|\x18[\x18-\xff]|\x19..|\x1a....)"
+    rb"\x63uri(.)urn:themo:status:(0|[1-9][0-9]{0,4})",
+    re.DOTALL,
 )
-_URI_MARK: Final = b"\x63uri"
-_INDEX_BYTES: Final = {0x18: (1, 24), 0x19: (2, 1 << 8), 0x1A: (4, 1 << 16)}  # its bytes, and the least that needs them
+_LEAST_INDEX: Final = {1: 0, 2: 24, 3: 1 << 8, 5: 1 << 16}  # that needs so many bytes (RFC 8949 §4.2.1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,40 +94,20 @@ def _read_usual(payload: bytes) -> CardCredential | None:
     A door reads thousands of these a day and one at a time, so this is its hot path. What is read here is the
     deterministic encoding, byte for byte; anything in doubt is left to `_read_any`. A test holds the two together.
     """
-    size = len(payload)
-    if size < 4 or payload[:2] != b"\xa6\x01":
+    found = _USUAL.fullmatch(payload)
+    if found is None:
         return None
-    start, length = (4, payload[3]) if payload[2] == 0x78 else (3, payload[2] - 0x60)
-    end = start + length
-    if (start == 4 and length < 24) or not 1 <= length <= MAX_CHARACTERS or size < end + _BEHIND_AGENCY.size + 5:
-        return None
-    mark_exp, exp, mark_iat, iat, mark_cti, card_uuid, mark_cnf, x, mark_y, y, mark_status = _BEHIND_AGENCY.unpack_from(
-        payload, end
-    )
-    agency, at = payload[start:end], end + _BEHIND_AGENCY.size
-    index, at = payload[at], at + 1
-    if index > 23:
-        following, least = _INDEX_BYTES.get(index, (0, 0))
-        index, at = int.from_bytes(payload[at : at + following], "big"), at + following
-        if index < least or not following:
-            return None
-    uri, digits = payload[at : at + 5], payload[at + 5 + len(_STATUS_URI) :]
+    length, agency, exp, iat, card_uuid, x, y, idx, uri_head, digits = found.groups()
     expires_s, issued_s = int.from_bytes(exp, "big"), int.from_bytes(iat, "big")
+    index = idx[0] if len(idx) == 1 else int.from_bytes(idx[1:], "big")
     if (
-        (mark_exp, mark_iat, mark_cti, mark_cnf, mark_y, mark_status) != _MARKS
-        or (start == 3 and length > 23)
-        or y & 0xFE != 0xF4
-        or uri != _URI_MARK + bytes((0x60 | (len(_STATUS_URI) + len(digits)) & 0x1F,))
-        or payload[at + 5 : at + 5 + len(_STATUS_URI)] != _STATUS_URI
-        or not digits.isdigit()
-        or not len(digits) <= MAX_LIST_DIGITS
-        or (digits[0] == 0x30 and len(digits) > 1)
-        or index >= MAX_LIST_LENGTH
+        len(agency) != (length[0] - 0x60 if len(length) == 1 else length[1])
+        or uri_head[0] != 0x60 + len(STATUS_URI) + len(digits)
+        or not _LEAST_INDEX[len(idx)] <= index < MAX_LIST_LENGTH
         or int(digits) > MAX_LIST_NUMBER
         or not 0xFFFF < issued_s < expires_s  # below, four bytes are not the shortest form
         or card_uuid[6] >> 4 != 4
         or card_uuid[8] >> 6 != 2
-        or not agency.isascii()
     ):
         return None
     return CardCredential(
@@ -139,7 +115,7 @@ def _read_usual(payload: bytes) -> CardCredential | None:
         expires_s=expires_s,
         issued_s=issued_s,
         card_uuid=card_uuid,
-        key=CoseKey(x, y == 0xF5),
+        key=CoseKey(x, y == b"\xf5"),
         status_list=int(digits),
         status_index=index,
     )
