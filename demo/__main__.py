@@ -135,7 +135,16 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--lang", choices=("vi", "en"), default="vi", help="language (default: vi)")
     parser.add_argument("--in-process", action="store_true", help="use the in-process carrier though pcscd is there")
     parser.add_argument("--folder", type=Path, help="keep everything that is made in this folder, which must be empty")
-    return parser.parse_args()
+    chosen = parser.parse_args()
+    if chosen.tear is not None and chosen.tear < 1:
+        parser.error("--tear: exchanges count from 1")
+    if (
+        chosen.folder is not None
+        and chosen.folder.exists()
+        and (not chosen.folder.is_dir() or any(chosen.folder.iterdir()))
+    ):
+        parser.error(f"--folder: {chosen.folder} is not an empty folder")
+    return chosen
 
 
 if __name__ == "__main__":

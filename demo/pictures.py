@@ -1,5 +1,6 @@
 """`./run pictures`: tell the story in this process and take the README's pictures of faces and console."""
 
+import argparse
 import os
 import secrets
 import shutil
@@ -29,6 +30,7 @@ STAGES = 6
 
 def main() -> int:
     """Make every picture in docs/img again."""
+    argparse.ArgumentParser(prog="./run pictures", description=__doc__).parse_args()
     folder = Path(tempfile.mkdtemp(prefix="themo-pictures-"))
     display = Display("vi", TEXTS, STAGES)
     try:

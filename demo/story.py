@@ -21,6 +21,9 @@ from demo.supervisor import ProcessFailed, Supervisor, command
 
 DOOR = "Cửa phòng máy chủ"
 WAIT_S = 15.0
+SIGNED_QR_MM = 20.0
+READER_MM = 0.1
+"""How far the foreign reader's corners may lie inside the code: two dots."""
 FITNESS = re.compile(r"(\d+)\D+(\d+)")
 
 
@@ -149,9 +152,14 @@ class Story:
             image = Image.open(back)
             (signed,) = zxingcpp.read_barcodes(image)
             expect(signed.text.startswith(f"{self._office.console_url}/v#"), f"back QR says {signed.text}")
-            wide = signed.position.top_right.x - signed.position.top_left.x
-            show.done("faces.signed", mm=wide / image.info["dpi"][0] * 25.4, text=signed.text[:44])
-            self._office.draw_faces(self.issued[3].uuid)
+            wide_mm = (signed.position.top_right.x - signed.position.top_left.x) / image.info["dpi"][0] * 25.4
+            expect(wide_mm >= SIGNED_QR_MM - READER_MM, f"the signed QR is {wide_mm:.1f} mm wide")
+            show.done("faces.signed", mm=wide_mm, text=signed.text[:44])
+            _, back = self._office.draw_faces(self.issued[3].uuid)
+            (signed,) = zxingcpp.read_barcodes(Image.open(back))
+            expect(
+                signed.text.startswith(f"{self._office.console_url}/v#"), f"the plastic card's QR says {signed.text}"
+            )
             show.done("faces.plastic")
 
     def door(self) -> None:
