@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import delete
@@ -39,11 +40,17 @@ _CHANGES_REFERENCE = {Act.PUK: ("puk", KeyRef.PUK), Act.PIN: ("pin", KeyRef.PIN)
 def _in_piv(work: Workspace) -> Talk[None]:
     """Have a channel open in the PIV application, under the card's own keys."""
     if work.channel.aid != PIV_AID:
-        yield from work.channel.open(PIV_AID, (CARD,), work.hsm.random(CHALLENGE_BYTES))
+        yield from work.channel.open(PIV_AID, (CARD,), work.random(CHALLENGE_BYTES))
 
 
 def _trust(session: Session) -> Trust:
-    trust = reload_trust_list(trust_list.current(session))
+    return _reloaded(trust_list.current(session))
+
+
+@lru_cache(maxsize=2)
+def _reloaded(raw: bytes) -> Trust:
+    """The list with these very bytes: read and its signatures checked once, not twice for each card."""
+    trust = reload_trust_list(raw)
     if isinstance(trust, Judged):
         raise Refused("trust.list_stale", why=trust.reason)
     return trust
@@ -59,7 +66,7 @@ def _person(session: Session, person_id: uuid.UUID) -> Person:
 def _rotate(work: Workspace, step: Step) -> Talk[Facts]:
     """Put the card's own keys in the place of the transport keys, unless a torn try already did."""
     channel = work.channel
-    yield from channel.open(ISD_AID, (TRANSPORT, CARD), work.hsm.random(16))
+    yield from channel.open(ISD_AID, (TRANSPORT, CARD), work.random(16))
     if channel.key_set == TRANSPORT:
         yield from channel.rotate(work.subject.master_label)
     return {"kvn": work.plan.profile.card_kvn}
@@ -140,7 +147,7 @@ def _write(work: Workspace, step: Step) -> Talk[Facts]:
 
 def _secure(work: Workspace, step: Step) -> Talk[Facts]:
     """Bring the card's life cycle to SECURED, unless it is there."""
-    yield from work.channel.open(ISD_AID, (CARD,), work.hsm.random(8))
+    yield from work.channel.open(ISD_AID, (CARD,), work.random(8))
     domain = inventory.get_status(inventory.Scope.ISSUER_DOMAIN)
     entries = inventory.decode_status((yield from work.channel.say(domain)))
     if entries[0].state != inventory.LifeCycle.SECURED:
@@ -151,7 +158,7 @@ def _secure(work: Workspace, step: Step) -> Talk[Facts]:
 
 def _read_back(work: Workspace, step: Step) -> Talk[Facts]:
     expected = Expected(work.contents(), work.points(), work.subject.card_uuid.bytes)
-    random = work.hsm.random(RANDOM_BYTES)
+    random = work.random(RANDOM_BYTES)
     trust = work.read(_trust)
     yield from read_back(work.channel, work.plan.profile, expected, trust, random, work.clock())
     return {}

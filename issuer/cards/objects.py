@@ -192,10 +192,13 @@ def _certificates(
         fasc_n=encode_fascn(NON_FEDERAL),
         expires=end_of(card.expires_on),
     )
-    issued = []
-    for slot in profile.slots:
-        serial = ca.random_serial()
-        name = slot.certificate_profile
-        certificate = ca.issue_card_certificate(issuer, name, points[slot.ref], holder, serial, now)
-        issued.append(IssuedCertificate(name, f"{serial:040x}", authority.label, certificate, holder.expires))
-    return tuple(issued)
+    serials = [ca.random_serial() for _ in profile.slots]
+    bodies = [
+        ca.card_certificate_to_sign(issuer, slot.certificate_profile, points[slot.ref], holder, serial, now)
+        for slot, serial in zip(profile.slots, serials, strict=True)
+    ]
+    issued = zip(profile.slots, serials, ca.sign_bodies(hsm, authority, bodies), strict=True)
+    return tuple(
+        IssuedCertificate(slot.certificate_profile, f"{serial:040x}", authority.label, certificate, holder.expires)
+        for slot, serial, certificate in issued
+    )

@@ -165,7 +165,7 @@ def _is_the_card(work: Workspace) -> Talk[None]:
     """Look before the journal is touched: is it the blank of this job? Any other card is left as it is."""
     try:
         yield from plain(gp.select())
-        answer = yield from plain(gp.initialize_update(0, work.hsm.random(CHALLENGE_BYTES)))
+        answer = yield from plain(gp.initialize_update(0, work.random(CHALLENGE_BYTES)))
         serial = gp.decode_initialize_update(answer).kdd.hex().upper()
     except (CardStatus, Malformed) as error:
         raise Refused("cards.not_our_product", want=work.subject.serial, why=str(error)) from error

@@ -19,6 +19,8 @@ from issuer.policy import Actor
 from issuer.trust.port import Hsm
 
 T = TypeVar("T")
+RANDOM_BYTES = 256
+"""Drawn at once: about what the challenges of one job take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +59,19 @@ class Workspace:
         labels = {TRANSPORT: subject.transport_label, CARD: subject.master_label}
         self.channel = Channel(hsm, str(subject.card_id), subject.serial, plan.profile, labels)
         self._contents: Mapping[int, bytes] | None = None
+        self._random = b""
 
     def read(self, build: Callable[[Session], T]) -> T:
         """Read from the register in a transaction of its own."""
         with database.reading(self.factory) as session:
             return build(session)
+
+    def random(self, size: int) -> bytes:
+        """Random bytes of the HSM, each given once."""
+        if len(self._random) < size:
+            self._random = self.hsm.random(max(size, RANDOM_BYTES))
+        taken, self._random = self._random[:size], self._random[size:]
+        return taken
 
     def points(self) -> dict[KeyRef, bytes]:
         """The public points of the keys made on the card, as its protected answers told them."""

@@ -208,7 +208,36 @@ def issue(
 
     `constrained_to`: agency codes (prefixes) under which a CA may name subjects.
     """
-    tbs = der.sequence(
+    body = to_sign(
+        issuer,
+        subject,
+        point,
+        profile,
+        serial,
+        not_before,
+        not_after,
+        card=card,
+        constrained_to=constrained_to,
+        crl_url=crl_url,
+    )
+    return signed(body, issuer.sign(body))
+
+
+def to_sign(
+    issuer: Issuer,
+    subject: bytes,
+    point: bytes,
+    profile: Profile,
+    serial: int,
+    not_before: datetime,
+    not_after: datetime,
+    *,
+    card: CardNames | None = None,
+    constrained_to: tuple[str, ...] = (),
+    crl_url: str | None = None,
+) -> bytes:
+    """Build the TBSCertificate (RFC 5280 §4.1.2) of what `issue` gives."""
+    return der.sequence(
         _VERSION_3,
         der.integer(serial),
         der.ECDSA_SHA256,
@@ -218,7 +247,11 @@ def issue(
         public_key_info(point),
         tlv.encode(Tag.CONSTRUCTED_3, der.sequence(_extensions(issuer, point, profile, card, constrained_to, crl_url))),
     )
-    return der.sequence(tbs, der.ECDSA_SHA256, der.bit_string(der.ecdsa_signature(issuer.sign(tbs))))
+
+
+def signed(body: bytes, signature: bytes) -> bytes:
+    """The certificate of a signed TBSCertificate; `signature` is r ‖ s (RFC 5280 §4.1.1)."""
+    return der.sequence(body, der.ECDSA_SHA256, der.bit_string(der.ecdsa_signature(signature)))
 
 
 _VERSION_3 = tlv.encode(Tag.CONSTRUCTED_0, der.integer(2))
