@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from hypothesis import given
 from hypothesis import strategies as st
 from statement_vectors import HERE, load, private_key, public_key, raw, read_key, rows, sign_with
@@ -155,3 +156,11 @@ def test_a_raw_signature_of_another_length_is_refused() -> None:
     assert cose.verify_raw(key, good, b"data")
     for broken in (b"", good[:63], good + b"\x00"):
         assert not cose.verify_raw(key, broken, b"data")
+
+
+_HALVES = st.integers(1, (1 << 256) - 1) | st.sampled_from((1, 0x7F, 0x80, 0xFF, 0x100, 1 << 247, 1 << 248, 1 << 255))
+
+
+@given(_HALVES, _HALVES)
+def test_a_signature_is_written_as_the_backend_writes_it(r: int, s: int) -> None:
+    assert cose._der_signature(r.to_bytes(32, "big"), s.to_bytes(32, "big")) == encode_dss_signature(r, s)
