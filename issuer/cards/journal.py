@@ -30,12 +30,15 @@ TOKEN_BYTES = 16
 # The journal is written at every step of every card: through Core, in statements built once.
 STEPS = cast(Table, PersonalisationStep.__table__)
 CARDS = cast(Table, Card.__table__)
+OBJECTS = cast(Table, PersonalisationObject.__table__)
 _ONE_STEP = update(STEPS).where(STEPS.c.job == bindparam("of_job"), STEPS.c.name == bindparam("of_name"))
 _BEGIN = insert(STEPS)
 _BEGIN_AGAIN = _ONE_STEP.values(state=STARTED, tries=bindparam("tries"), started=bindparam("started"))
 _END = _ONE_STEP.values(state=DONE, done=bindparam("done"), facts=bindparam("facts"))
 _MINE = update(CARDS).where(CARDS.c.id == bindparam("of_job"), CARDS.c.job_token == bindparam("of_token"))
 _HOLD = _MINE.values(job_seen=bindparam("seen"))
+_KEEP = insert(OBJECTS)
+_DROP = delete(OBJECTS).where(OBJECTS.c.job == bindparam("of_job"))
 _RELEASE = _MINE.values(job_token=None, job_seen=None)
 
 
@@ -141,16 +144,16 @@ def claim(session: Session, card: Card, now: datetime) -> bytes:
 def keep_objects(session: Session, job: uuid.UUID, contents: Mapping[int, bytes]) -> None:
     """Keep the prepared objects until the card has them: a resumed job must write the very bytes that were hashed."""
     drop_objects(session, job)
-    session.add_all(PersonalisationObject(job=job, tag=tag, content=content) for tag, content in contents.items())
-    session.flush()
+    rows = [{"job": job, "tag": tag, "content": content} for tag, content in contents.items()]
+    session.connection().execute(_KEEP, rows)
 
 
 def objects_of(session: Session, job: uuid.UUID) -> dict[int, bytes]:
     """The prepared objects of a job, by tag."""
-    rows = session.scalars(select(PersonalisationObject).where(PersonalisationObject.job == job))
+    rows = session.connection().execute(select(OBJECTS.c.tag, OBJECTS.c.content).where(OBJECTS.c.job == job))
     return {row.tag: row.content for row in rows}
 
 
 def drop_objects(session: Session, job: uuid.UUID) -> None:
     """Forget the prepared objects: the card has them, or never will."""
-    session.execute(delete(PersonalisationObject).where(PersonalisationObject.job == job))
+    session.connection().execute(_DROP, {"of_job": job})

@@ -1,6 +1,7 @@
 """The data objects of one card, signed and ready to be written (SP 800-73pt1-5 Appendix A; docs/formats.md, F3, F4)."""
 
 import hashlib
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -43,6 +44,8 @@ from issuer.registry import agencies, names, photos
 from issuer.registry.tables import Person
 from issuer.trust import ca, cms
 from issuer.trust.port import Signing
+
+log = logging.getLogger(__name__)
 
 PRINTED_NAME, PRINTED_AFFILIATION, PRINTED_SERIAL, PRINTED_ISSUER = 125, 20, 20, 15
 HASHED = (CCC, CHUID, PRINTED_INFORMATION, FACIAL_IMAGE, FINGERPRINTS)
@@ -98,6 +101,9 @@ def _prepare(
     points: Mapping[KeyRef, bytes],
     now: datetime,
 ) -> Prepared:
+    # A session forgets what nobody holds: held here, the agency is read once and not at each of its uses.
+    agency, employer = agencies.get(session, card.agency_code), agencies.get(session, person.agency_code)
+    log.debug("preparing objects card=%s issuer=%s employer=%s", card.uuid, agency.code, employer.code)
     contents: dict[Container, bytes] = {
         CCC: encode_ccc(_card_number(card)),
         DISCOVERY: encode_discovery(Discovery(policy=profile.pin_policy)),
