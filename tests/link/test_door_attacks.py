@@ -375,8 +375,8 @@ def test_a_relay_is_bounded_by_the_time_budget(tmp_path: Path, delay_s: float) -
 
 def test_a_card_torn_away_after_any_byte_leaves_the_lock_shut_and_one_event(place: Place) -> None:
     whole = place.door.tap(place.card).result
-    total = whole.bytes_out + whole.bytes_in
-    for number in range(0, total, 7):
+    total = whole.bytes_out + whole.bytes_in - 8  # the next signature may be some bytes shorter in DER
+    for number in range(total):
         before = len(place.records())
         assert place.tap(faults.torn_at_byte(place.card.card, number)) == "link-lost"
         assert len(place.records()) == before + 1
