@@ -82,34 +82,15 @@ def test_a_new_door_fetches_everything_and_opens(link: Link, url: str) -> None:
 
 def test_a_block_reaches_the_door_at_once_and_is_confirmed_by_a_signed_receipt(link: Link, url: str) -> None:
     assert link.tap(link.card) == "granted"
-    times = []
     for number in range(20):
         card = link.world.issue()
-        started = time.monotonic()
         link.centre.set_status(card, Status.SUSPENDED)
         assert until(lambda wanted=number + 1: link.seq() == wanted)
-        times.append(time.monotonic() - started)
         assert until(lambda wanted=number + 1: link.centre.receipts[-1][1].seq == wanted)
-    assert sorted(times)[18] < 0.5
     link.centre.set_status(link.card, Status.REVOKED)
-    assert until(lambda: link.tap(link.card) == "revoked", 1.0)
+    assert until(lambda: link.tap(link.card) == "revoked")
     assert link.tap(link.other) == "granted"
     assert {receipt.door_uuid for _, receipt in link.centre.receipts} == {link.world.door}
-
-
-def test_applying_an_event_takes_well_under_a_millisecond_in_memory(link: Link, url: str) -> None:
-    from reader_daemon.judging import judge_event
-
-    trust = link.door.state.view.trust
-    assert trust is not None
-    raw = link.world.set_status(900, Status.SUSPENDED)
-    now = link.door.clock.now()
-    times = []
-    for _ in range(50):
-        started = time.perf_counter()
-        judge_event(raw, trust, now)
-        times.append(time.perf_counter() - started)
-    assert sorted(times)[25] < 0.001
 
 
 def test_records_reach_the_centre_once_and_leave_the_door_when_acknowledged(link: Link, url: str) -> None:
