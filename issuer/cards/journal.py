@@ -25,6 +25,8 @@ from issuer.errors import Conflict, NotFound, Refused
 
 LEASE = timedelta(seconds=30)
 """So long after its last step a job still belongs to the one who holds it."""
+RENEW_AFTER = timedelta(seconds=1)
+"""So old the noted time of a lease may be before a step notes it anew: a card's row is long, its steps are short."""
 STARTED, DONE = "started", "done"
 TOKEN_BYTES = 16
 # The journal is written at every step of every card: through Core, in statements built once.
@@ -36,7 +38,12 @@ _BEGIN = insert(STEPS)
 _BEGIN_AGAIN = _ONE_STEP.values(state=STARTED, tries=bindparam("tries"), started=bindparam("started"))
 _END = _ONE_STEP.values(state=DONE, done=bindparam("done"), facts=bindparam("facts"))
 _MINE = update(CARDS).where(CARDS.c.id == bindparam("of_job"), CARDS.c.job_token == bindparam("of_token"))
-_HOLD = _MINE.values(job_seen=bindparam("seen"))
+_HOLD = (  # locks the row on PostgreSQL; on SQLite the writer is alone
+    select(CARDS.c.job_seen)
+    .where(CARDS.c.id == bindparam("of_job"), CARDS.c.job_token == bindparam("of_token"))
+    .with_for_update()
+)
+_RENEW = _MINE.values(job_seen=bindparam("seen"))
 _KEEP = insert(OBJECTS)
 _DROP = delete(OBJECTS).where(OBJECTS.c.job == bindparam("of_job"))
 _RELEASE = _MINE.values(job_token=None, job_seen=None)
@@ -115,9 +122,12 @@ class Journal:
 
     def hold(self, connection: Connection) -> None:
         """Keep the lease alive. Raises Conflict when somebody else has it."""
-        mine = {"of_job": self.job, "of_token": self._token, "seen": self._clock()}
-        if connection.execute(_HOLD, mine).rowcount != 1:
+        now, mine = self._clock(), {"of_job": self.job, "of_token": self._token}
+        held = connection.execute(_HOLD, mine).one_or_none()
+        if held is None:
             raise Conflict("cards.job_lost", job=str(self.job))
+        if held.job_seen is None or abs(now - held.job_seen) >= RENEW_AFTER:
+            connection.execute(_RENEW, mine | {"seen": now})
 
     def release(self) -> None:
         """Give the job up, so that it can be resumed at once."""
