@@ -2,7 +2,6 @@
 
 import re
 import signal
-import time
 from pathlib import Path
 
 from console_world import PASSWORD, World
@@ -57,11 +56,9 @@ def test_a_card_is_blocked_in_two_clicks_and_the_door_confirms_and_refuses(page:
     loads: list[str] = []
     page.get_by_text("Khóa thẻ", exact=True).click()
     page.get_by_role("button", name="Mất thẻ").click()
-    clicked_s = time.perf_counter()
     expect(page.get_by_role("alert")).to_have_text("Đã khóa thẻ. Các cửa đang xác nhận.")
     page.on("framenavigated", lambda frame: loads.append(frame.url))
     expect(page.locator("#confirmed-count")).to_have_text("1")
-    assert time.perf_counter() - clicked_s < 5
     expect(page.locator("#total-count")).to_have_text("2")
     expect(page.locator("#waiting-doors")).to_have_text("Cửa kho")
     assert loads == []
