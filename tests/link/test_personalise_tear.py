@@ -125,7 +125,7 @@ def test_torn_again_and_again_it_still_ends(centre: Centre) -> None:
 
 
 def test_after_a_torn_put_key_the_live_set_is_learnt_without_a_failed_authentication(centre: Centre) -> None:
-    """EXTERNAL AUTHENTICATE is never sent with a key set whose cryptogram failed (card-spec J)."""
+    """EXTERNAL AUTHENTICATE is never sent with a key set whose cryptogram failed."""
     sent = exchanges_of_a_run(centre)
     at = next(n for n, apdu in enumerate(sent, start=1) if apdu[1] == Ins.PUT_KEY)
     card, blank = centre.allocated()
