@@ -83,7 +83,7 @@ def _enrol(options: argparse.Namespace, config: Config, lang: str) -> int:
         raise ConfigError("config-missing", key="feed_url", env=configuration.ENV_PREFIX + "FEED_URL")
     if config.enrolment_path.exists():
         raise EnrolmentRefused("already-enrolled", path=config.enrolment_path)
-    code = options.code if options.code is not None else sys.stdin.readline().strip()
+    code = sys.stdin.readline().strip()  # a secret, if only for once: never an argument
     try:
         config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         key = enrol.make_key(config.key_path)
@@ -155,7 +155,6 @@ def _parser(lang: str) -> argparse.ArgumentParser:
     add("run").add_argument("--events-stdout", action="store_true", help=say("help.events-stdout"))
     enrolling = add("enrol")
     enrolling.add_argument("--url", help=say("help.url"))
-    enrolling.add_argument("--code", help=say("help.code"))
     enrolling.add_argument("--door", metavar="UUID", help=say("help.door"))
     enrolling.add_argument("--fingerprint", help=say("help.fingerprint"))
     add("status").add_argument("--json", action="store_true", help=say("help.json"))

@@ -36,9 +36,9 @@ ERRORS: dict[str, tuple[str, str, str, str]] = {
     ),
     "not-enrolled": (
         "cửa này chưa ghi danh: không có {path}",
-        "lấy mã ghi danh ở trung tâm rồi chạy reader-daemon enrol --code MÃ",
+        "lấy mã ghi danh ở trung tâm rồi chạy reader-daemon enrol và nhập mã",
         "this door is not enrolled: there is no {path}",
-        "get a code from the centre, then reader-daemon enrol --code CODE",
+        "get a code from the centre, run reader-daemon enrol and type it in",
     ),
     "already-enrolled": (
         "cửa này đã ghi danh: {path}",
@@ -207,7 +207,6 @@ TEXTS: dict[str, tuple[str, str]] = {
     "help.log-level": ("mức nhật ký trên stderr", "level of the log on stderr"),
     "help.events-stdout": ("in mỗi lượt thẻ thành một dòng JSON trên stdout", "print each tap as a line of JSON"),
     "help.url": ("địa chỉ trung tâm; mặc định là feed_url", "the centre's address; by default feed_url"),
-    "help.code": ("mã ghi danh; bỏ trống thì đọc từ stdin", "the code; read from stdin when left out"),
     "help.door": ("UUID mà cửa này phải nhận được", "the UUID that this door must be given"),
     "help.fingerprint": (
         "vân khóa gốc do trung tâm đưa; khác thì từ chối",

@@ -83,7 +83,7 @@ THEMO = CardProfile(
         CARD_CREDENTIAL,
         IDENTITY_STATEMENT,
     ),
-    pin_policy=0x40,  # the application PIN; no secure messaging, so no virtual contact interface (card-spec J)
+    pin_policy=0x40,  # the application PIN; no secure messaging, so no virtual contact interface
     face_bytes=10_000,
     has_metadata=True,
 )

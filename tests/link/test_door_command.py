@@ -52,7 +52,7 @@ def office(tmp_path: Path) -> Iterator[Office]:
 
 
 def test_a_door_is_enrolled_with_a_code_and_pins_what_it_was_told(office: Office) -> None:
-    done = office.run("enrol", "--code", CODE)
+    done = office.run("enrol", stdin=CODE)
     assert done.returncode == 0, done.stderr
     config = Config(data_dir=office.data)
     enrolment = enrol.load(config.enrolment_path)
@@ -62,7 +62,7 @@ def test_a_door_is_enrolled_with_a_code_and_pins_what_it_was_told(office: Office
     assert enrol.load_key(config.key_path).public == office.centre.door_key
     assert stat.S_IMODE(os.stat(config.key_path).st_mode) == 0o600
     assert stat.S_IMODE(os.stat(office.data).st_mode) == 0o700
-    again = office.run("enrol", "--code", CODE, "--lang", "en")
+    again = office.run("enrol", "--lang", "en", stdin=CODE)
     assert again.returncode == 1
     assert "reader-daemon: error: this door is enrolled already" in again.stderr
 
@@ -79,10 +79,10 @@ def test_a_code_is_read_from_stdin_and_a_fingerprint_compared(office: Office) ->
 
 
 def test_a_wrong_code_and_a_wrong_door_are_refused(office: Office) -> None:
-    wrong = office.run("enrol", "--code", "AAAA-AAAA")
+    wrong = office.run("enrol", stdin="AAAA-AAAA")
     assert wrong.returncode == 1
     assert "trung tâm không nhận mã ghi danh" in wrong.stderr
-    other = office.run("enrol", "--code", CODE, "--door", str(UUID(int=7)), "--lang", "en")
+    other = office.run("enrol", "--door", str(UUID(int=7)), "--lang", "en", stdin=CODE)
     assert other.returncode == 1
     assert "another door" in other.stderr
     assert not (office.data / "enrolment.cbor").exists()
@@ -123,7 +123,7 @@ def test_help_is_there_in_both_languages(office: Office, command: tuple[str, ...
 
 
 def test_a_running_door_follows_the_feed_confirms_and_stops_cleanly(office: Office, tmp_path: Path) -> None:
-    assert office.run("enrol", "--code", CODE).returncode == 0
+    assert office.run("enrol", stdin=CODE).returncode == 0
     with subprocess.Popen(
         office.command("run", "--events-stdout"), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -158,7 +158,7 @@ def test_a_running_door_follows_the_feed_confirms_and_stops_cleanly(office: Offi
 def test_verify_log_names_the_record_that_was_edited(office: Office) -> None:
     import sqlite3
 
-    assert office.run("enrol", "--code", CODE).returncode == 0
+    assert office.run("enrol", stdin=CODE).returncode == 0
     office.centre.is_down = True  # nothing is sent, so nothing is deleted
     for _ in range(2):
         with subprocess.Popen(

@@ -72,7 +72,7 @@ class DoorProcess:
             encoding="utf-8",
         )
         environ = {**os.environ, "PCSCLITE_CSOCK_NAME": str(comm)}
-        subprocess.run(self._command("enrol", "--code", CODE), cwd=ROOT, check=True, capture_output=True)
+        subprocess.run(self._command("enrol"), cwd=ROOT, check=True, capture_output=True, input=CODE.encode())
         with (directory / "door.log").open("wb") as log:
             self.process = subprocess.Popen(
                 self._command("run", "--events-stdout"), cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=log
