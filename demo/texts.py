@@ -148,6 +148,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "từ lúc bấm đến lúc cửa từ chối, kể cả thời gian đưa thẻ vào đầu đọc: {ms:.0f} ms",
         "from the click to the refusal, putting the card into the reader included: {ms:.0f} ms",
     ),
+    "block.plastic": (
+        "thẻ nhựa của {name} cũng bị khóa được như mọi thẻ; trang công khai nói: {state}",
+        "the plastic card of {name} is blocked like any other; the public page says: {state}",
+    ),
     "block.public": ("trang công khai nay nói: {state}", "the public page now says: {state}"),
     "stage.proof": ("10. Đối chiếu", "10. The books"),
     "proof.audit": ("nhật ký kiểm toán: {words}", "audit log: {words}"),

@@ -32,7 +32,7 @@ DATA = FaceData(
 
 def symbol(image: Image.Image) -> tuple[str, Image.Image]:
     """The text of the only code on a face, and the code cut out at its outermost dark dots, black and white."""
-    (found,) = zxingcpp.read_barcodes(image)
+    (found,) = zxingcpp.read_barcodes(image, formats=zxingcpp.barcode_formats_from_str("QRCode"))
     corners = (found.position.top_left, found.position.bottom_right)
     (left, top), (right, bottom) = ((corner.x, corner.y) for corner in corners)
     around = image.convert("L").point(lambda grey: 0 if grey > 127 else 255)
