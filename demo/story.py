@@ -1,5 +1,6 @@
 """The story, stage by stage: each does real work with the installed commands; the first thing that is wrong ends it."""
 
+import json
 import re
 import secrets
 import time
@@ -174,6 +175,8 @@ class Story:
             office.allow(DOOR, agency=AGENCIES[0])
             self._slots.start_door(office.place.door_config, office.feed_url)
             self._wait(lambda: self._books.confirmations() == (1, 1), "the door did not take the status feed")
+            # A receipt says that the door has the feed; that it is fresh it knows from the answer to its own nonce.
+            self._wait(self._door_is_ready, "the door got no answer to its nonce")
             show.done("door.enrolled", name=DOOR)
             show.done("door.rules", name=own.person.full_name, agency=AGENCIES[0])
             for one in (own, visitor):
@@ -334,6 +337,12 @@ class Story:
         answer = self._slots.tap(card)
         expect(answer["decision"] == "refused" and answer["reason"] in reasons, f"{who}: the door said {answer}")
         self._display.refused("door.refused", who=who, why=self._why(answer), reason=answer["reason"])
+
+    def _door_is_ready(self) -> bool:
+        """Has the door rules, and an answer of the centre to its own question."""
+        config = str(self._office.place.door_config)
+        told = json.loads(self._supervisor.run([command("reader-daemon"), "status", "--json", "--config", config]))
+        return bool(told["fresh_at"]) and bool(told["bundle"])
 
     def _why(self, answer: dict[str, str]) -> str:
         return answer[f"text_{self._display.lang}"]
