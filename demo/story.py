@@ -243,6 +243,7 @@ class Story:
             state = console.read(f"/v/status?list={place[0]}&idx={place[1]}")["state"]
             expect(state == "blocked", f"the public page says {state}")
             show.done("block.public", state=state)
+            self._revoke(console, page)
             plastic = self.issued[3]
             page = f"/cards/{self._books.card_key(plastic.uuid)}"
             console.press(page, f"{page}/block", reason="lost")
@@ -250,6 +251,22 @@ class Story:
             state = console.read(f"/v/status?list={place[0]}&idx={place[1]}")["state"]
             expect(state == "blocked", f"the public page says {state} of the plastic card")
             show.done("block.plastic", name=plastic.person.full_name, state=state)
+
+    def _revoke(self, console: ConsoleSession, page: str) -> None:
+        """Thu hồi, for good, pressed in the console; the door refuses with the reason that can't be taken back."""
+        show, own = self._display, self.issued[0]
+        clicked = time.monotonic()
+        query = console.press(page, f"{page}/revoke", reason="mất thẻ, không tìm lại được").partition("?")[2]
+
+        def confirmed() -> bool:
+            told = console.read(f"{page}/confirmations?{query}")
+            return bool(told["total"]) and told["confirmed"] == told["total"]
+
+        self._wait(confirmed, "the door did not confirm the revocation")
+        answer = self._slots.tap(file_of(own))
+        expect(answer["decision"] == "refused" and answer["reason"] == "revoked", f"the door said {answer}")
+        show.refused("door.refused", who=own.person.full_name, why=self._why(answer), reason=answer["reason"])
+        show.note("revoke.refused", ms=(time.monotonic() - clicked) * 1000)
 
     def books(self) -> None:
         """Every log checked by its own command."""

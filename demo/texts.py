@@ -152,6 +152,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "thẻ nhựa của {name} cũng bị khóa được như mọi thẻ; trang công khai nói: {state}",
         "the plastic card of {name} is blocked like any other; the public page says: {state}",
     ),
+    "revoke.refused": (
+        "rồi bấm Thu hồi thẻ, vĩnh viễn: từ lúc bấm đến lúc cửa từ chối {ms:.0f} ms",
+        "then Thu hồi thẻ, for good: from the click to the refusal {ms:.0f} ms",
+    ),
     "block.public": ("trang công khai nay nói: {state}", "the public page now says: {state}"),
     "stage.proof": ("10. Đối chiếu", "10. The books"),
     "proof.audit": ("nhật ký kiểm toán: {words}", "audit log: {words}"),

@@ -30,6 +30,7 @@ def test_the_story_comes_out_over_pcscd_with_a_card_pulled_at_exchange_60(tmp_pa
     ):
         assert told in done.stdout
     assert "[suspended]" in done.stdout
+    assert "[revoked]" in done.stdout
 
 
 @pytest.mark.slow
