@@ -24,6 +24,8 @@ from cardlink.iso7816.sw import SW
 
 MAC_BYTES = 8
 SECURE_BIT = 0x04
+# As plain numbers: every protected command asks, and an IntFlag's operators make a new member each time.
+_C_ENC, _R_MAC, _R_ENC = int(Level.C_ENC), int(Level.R_MAC), int(Level.R_ENC)
 
 
 @dataclass(slots=True)
@@ -45,35 +47,36 @@ class Channel:
     aid: bytes
     keys: StaticKeys
     ciphers: SessionCiphers
-    level: Level
+    level: int
     chaining_value: bytes
     counter: int = 0
 
     def unprotect(self, command: Command) -> Command:
         """Check and take off C-MAC and encryption. Raises CardStatus; the caller then closes the channel."""
-        name = command_name(command.ins)
-        size = len(command.data) - MAC_BYTES
+        received = command.data
+        size = len(received) - MAC_BYTES
         if size < 0:
-            raise CardStatus(name, SW.SECURE_MESSAGING_INCORRECT)
-        data, mac = command.data[:size], command.data[size:]
-        header = _maced_header(command)
-        whole = self.ciphers.c_mac(self.chaining_value, header + data)
-        if not hmac.compare_digest(whole[:MAC_BYTES], mac):
-            raise CardStatus(name, SW.SECURE_MESSAGING_INCORRECT)
+            raise _refusal(command)
+        data = received[:size]
+        ciphers = self.ciphers
+        whole = ciphers.c_mac(self.chaining_value, _maced_header(command) + data)
+        if not hmac.compare_digest(whole[:MAC_BYTES], received[size:]):
+            raise _refusal(command)
         self.chaining_value = whole
         self.counter += 1
-        if self.level & Level.C_ENC and data:
+        if data and self.level & _C_ENC:
             try:
-                data = self.ciphers.decrypt_command(self.counter, data)
+                data = ciphers.decrypt_command(self.counter, data)
             except Malformed as error:
-                raise CardStatus(name, SW.SECURE_MESSAGING_INCORRECT) from error
-        return command._replace(cla=command.cla & ~SECURE_BIT, data=data)
+                raise _refusal(command) from error
+        cla = command.cla & ~SECURE_BIT
+        return Command(cla, command.ins, command.p1, command.p2, data, command.le, command.extended)
 
     def protect(self, data: bytes, sw: int) -> bytes:
         """The data of an answer as it is sent: encrypted and with its R-MAC, where level and status word ask for it."""
-        if not self.level & Level.R_MAC or not is_protected_sw(sw):
+        if not self.level & _R_MAC or not is_protected_sw(sw):
             return data
-        if self.level & Level.R_ENC and data:
+        if data and self.level & _R_ENC:
             data = self.ciphers.encrypt_response(self.counter, data)
         return data + self.ciphers.r_mac(self.chaining_value, data, sw)
 
@@ -99,7 +102,11 @@ def complete(handshake: Handshake, command: Command, request: ExternalAuthentica
         raise CardStatus("EXTERNAL AUTHENTICATE", SW.SECURE_MESSAGING_INCORRECT)
     if not hmac.compare_digest(handshake.host_cryptogram, request.host_cryptogram):
         raise CardStatus("EXTERNAL AUTHENTICATE", SW.VERIFICATION_FAILED)
-    return Channel(handshake.aid, handshake.keys, handshake.ciphers, request.level, whole)
+    return Channel(handshake.aid, handshake.keys, handshake.ciphers, int(request.level), whole)
+
+
+def _refusal(command: Command) -> CardStatus:
+    return CardStatus(command_name(command.ins), SW.SECURE_MESSAGING_INCORRECT)
 
 
 def _maced_header(command: Command) -> bytes:
