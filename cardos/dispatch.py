@@ -15,6 +15,7 @@ from cardlink.iso7816.cla import CLA_TABLE, Cla, ClaKind, SecureMessaging
 from cardlink.iso7816.sw import SUCCESS_BYTES, SW
 from cardlink.piv.commands import parse_select
 from cardos.buffers import Chain
+from cardos.door import applet as door
 from cardos.errors import StoreFailed
 from cardos.gp import domain
 from cardos.piv import applet
@@ -41,7 +42,8 @@ class Application:
 
 PIV = Application(applet.AID, applet.select, applet.HANDLERS, applet.GP_HANDLERS, applet.CHAINED)
 DOMAIN = Application(domain.AID, domain.select, domain.HANDLERS, domain.GP_HANDLERS, domain.CHAINED)
-APPLICATIONS = MappingProxyType({one.aid: one for one in (PIV, DOMAIN)})
+DOOR = Application(door.AID, door.select, door.HANDLERS, door.GP_HANDLERS, door.CHAINED)
+APPLICATIONS = MappingProxyType({one.aid: one for one in (PIV, DOMAIN, DOOR)})
 # What passes in the clear while a channel is open; all else closes it.
 _CLEAR_IN_CHANNEL = frozenset((Ins.SELECT, Ins.GET_RESPONSE, Ins.INITIALIZE_UPDATE))
 # GPCS §5.1.1: what a terminated card still does, and what a locked one does in its security domain.
@@ -175,9 +177,12 @@ def _select(platform: Platform, command: Command) -> bytes:
     aid = parse_select(command)
     application = _find(aid)
     life = platform.persistent.life
-    if application is None or (application is PIV and life[Owner.PIV] & AppState.LOCKED):
+    if application is None:
         raise CardStatus("SELECT", SW.NOT_FOUND)
-    if application is PIV and life[Owner.CARD] == _CARD_LOCKED:
+    # the door application acts with PIV's credential and key, so what locks PIV locks it
+    if application is not DOMAIN and life[Owner.PIV] & AppState.LOCKED:
+        raise CardStatus("SELECT", SW.NOT_FOUND)
+    if application is not DOMAIN and life[Owner.CARD] == _CARD_LOCKED:
         raise CardStatus("SELECT", SW.FUNCTION_NOT_SUPPORTED)
     volatile = platform.volatile
     volatile.channel = volatile.handshake = None

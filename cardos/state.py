@@ -8,7 +8,7 @@ from cardlink.iso7816.apdu import Command
 from cardlink.piv.tables import Interface, KeyRef
 from cardos.buffers import Chain, Outgoing
 from cardos.gp.channel import Channel, Handshake
-from cardos.piv.keys import PrivateKey, load_private
+from cardos.piv.keys import PrivateKey, load_private, point_of
 from cardos.records import (
     AdminKey,
     Chip,
@@ -38,7 +38,7 @@ _ON_EVERY_CARD = (
 class Persistent:
     """What the card keeps, decoded once, with `commit` as the only way to change it."""
 
-    __slots__ = ("_loaded", "_store", "admin", "chip", "key_sets", "keys", "life", "objects", "references")
+    __slots__ = ("_loaded", "_points", "_store", "admin", "chip", "key_sets", "keys", "life", "objects", "references")
 
     def __init__(self, store: Store) -> None:
         """Read a card. Raises Malformed when a record is broken or one that every card has is missing."""
@@ -51,6 +51,7 @@ class Persistent:
         self.key_sets: dict[int, KeySet] = {}
         self.objects: dict[int, bytes] = {}
         self._loaded: dict[int, PrivateKey] = {}
+        self._points: dict[int, bytes] = {}
         records = store.load()
         for name, raw in records.items():
             self._take(decode_record(name, raw))
@@ -78,6 +79,13 @@ class Persistent:
             loaded = self._loaded[ref] = load_private(self.keys[ref].private)
         return loaded
 
+    def point(self, ref: int) -> bytes:
+        """The public point of an EC slot, 04‖X‖Y, worked out once."""
+        point = self._points.get(ref)
+        if point is None:
+            point = self._points[ref] = point_of(self.private_key(ref))
+        return point
+
     def _take(self, record: Record) -> None:
         match record:
             case StoredObject():
@@ -87,6 +95,7 @@ class Persistent:
             case SlotKey():
                 self.keys[record.number] = record
                 self._loaded.pop(record.number, None)
+                self._points.pop(record.number, None)
             case KeySet():
                 self.key_sets[record.number] = record
             case AdminKey():
@@ -102,6 +111,7 @@ class Persistent:
         elif kind is Kind.KEY:
             self.keys.pop(number, None)
             self._loaded.pop(number, None)
+            self._points.pop(number, None)
         elif kind is Kind.KEY_SET:
             self.key_sets.pop(number, None)
 

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from cardlink.check.card import StatusPlace, VerifiedCard
 from cardlink.statements.agency import covers, is_in_scope
-from cardlink.statements.bundle import Rule
+from cardlink.statements.bundle import Mechanism, Rule
 from cardlink.statements.record import ClockQuality
 from cardlink.statements.refusal import Refused as StatementRefused
 from cardlink.statements.status import Status
@@ -109,7 +109,7 @@ def _apply_rules(card: VerifiedCard, rules: Rules, now: datetime, now_s: float, 
             continue
         if not rule.allows:
             return Refused(DoorReason.DENIED, f"rule {rule.rule_id}")
-        if not rule.demands or card.mechanism in rule.demands:
+        if not rule.demands or _meets(rule, card.mechanism):
             granting = granting or rule
         else:
             demanding = rule
@@ -130,6 +130,13 @@ def _rules_about(card: VerifiedCard, holder: Holder | None, rules: Rules) -> Seq
         return named
     by_agency = [rule for rule in rules.of_agencies if is_in_scope(rule.agencies, card.agency)]
     return [*named, *(rule for rule in by_agency if card.status is not None or not rule.allows)]
+
+
+def _meets(rule: Rule, mechanism: Mechanism) -> bool:
+    """Is this mechanism among those demanded. The door application shows what the credential shows, by the same key."""
+    return mechanism in rule.demands or (
+        mechanism is Mechanism.DOOR_APPLICATION and Mechanism.CREDENTIAL in rule.demands
+    )
 
 
 def _why_not_now(speaking: Sequence[Rule], now_s: float) -> Refused:

@@ -1,7 +1,9 @@
 """What a door collects from a card. The only module that speaks to a `Connection`; it judges nothing.
 
-Mechanism 1 takes three exchanges: SELECT, the card credential, one signature over this door's fresh challenge (F12).
+Mechanism 2, the door application, takes two exchanges: SELECT, and one that gives credential and signature (F15).
+Mechanism 1 takes three: SELECT of PIV, the card credential, one signature over this door's fresh challenge (F12).
 A card that holds no credential is asked for its certificate instead (PKI-CAK) only where the rules allow mechanism 3.
+Of those that the rules allow the door asks in this order: 2, 1, 3. What a card lacks costs it the next question.
 Whatever a card answers, the exchanges, the bytes and the time it can take are bounded.
 """
 
@@ -11,6 +13,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from cardlink.check.evidence import Answer, CertificateEvidence, CredentialEvidence
+from cardlink.access.door import SELECT_DOOR_APDU, decode_door_answer, door_authenticate, door_authenticate_apdu
 from cardlink.errors import CardStatus, LinkLost, Malformed
 from cardlink.iso7816.sw import SW
 from cardlink.piv.commands import (
@@ -103,6 +106,12 @@ def collect(connection: Metered, door: bytes, mechanisms: Collection[Mechanism],
 
 
 def _collect(connection: Metered, door: bytes, mechanisms: Collection[Mechanism], draw: Draw) -> Evidence:
+    if Mechanism.DOOR_APPLICATION in mechanisms:
+        found = _ask_door_application(connection, door, draw)
+        if found is not None:
+            return found
+        if Mechanism.CREDENTIAL not in mechanisms and Mechanism.PKI_CAK not in mechanisms:
+            return NoEvidence(DoorReason.NO_CREDENTIAL, "no door application")
     try:
         command(connection, SELECT_PIV_APDU)
     except CardStatus as status:
@@ -125,6 +134,24 @@ def _collect(connection: Metered, door: bytes, mechanisms: Collection[Mechanism]
     certificate = decode_certificate(content).certificate
     answer = _sign(connection, door, draw)
     return answer if isinstance(answer, NoEvidence) else CertificateEvidence(certificate, answer)
+
+
+def _ask_door_application(connection: Metered, door: bytes, draw: Draw) -> CredentialEvidence | None:
+    """Mechanism 2. None when the card has no door application, or nothing in it: whatever it says then, PIV is next."""
+    nonce = draw(NONCE_BYTES)
+    try:
+        command(connection, SELECT_DOOR_APDU)
+        try:
+            raw = command(connection, door_authenticate_apdu(door, nonce))
+        except CardStatus as status:
+            if status.sw != SW.WRONG_LENGTH:
+                raise
+            # a reader in between that passes short APDUs only; the challenge was not answered, so it still serves
+            raw = command(connection, door_authenticate(door, nonce, extended=False))
+    except CardStatus:
+        return None
+    credential, y, signature = decode_door_answer(raw)
+    return CredentialEvidence(credential, Answer(door, nonce, signature), y=y, mechanism=Mechanism.DOOR_APPLICATION)
 
 
 def _read(connection: Metered, apdu: bytes, tag: int) -> bytes:

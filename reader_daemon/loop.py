@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 DEFAULT_BUDGET_S = 2.0  # while the door has no rules that name one
 ALARM_EVERY_S = 60.0
-READABLE = (Mechanism.CREDENTIAL, Mechanism.PKI_CAK)
+READABLE = (Mechanism.DOOR_APPLICATION, Mechanism.CREDENTIAL, Mechanism.PKI_CAK)
 
 
 class TapResult(NamedTuple):

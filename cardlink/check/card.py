@@ -50,8 +50,8 @@ class VerifiedCard:
 def check_credential(
     evidence: CredentialEvidence, trust: Trust, now: datetime, cache: CredentialCache
 ) -> VerifiedCard | Refused:
-    """Judge mechanism 1: the credential, then the answer under its key, then what else was read from the card."""
-    verified = verify_credential(evidence.credential, trust, now, cache)
+    """Judge mechanisms 1 and 2: the credential, then the answer under its key, then what else was read."""
+    verified = verify_credential(evidence.credential, trust, now, cache, evidence.y)
     if isinstance(verified, Refused):
         return verified
     card = verified.card
@@ -63,7 +63,7 @@ def check_credential(
     if refusal is not None:
         return refusal
     return VerifiedCard(
-        mechanism=Mechanism.CREDENTIAL,
+        mechanism=evidence.mechanism,
         agency=card.agency,
         card_uuid=card.card_uuid,
         key_hash=verified.key_hash,
@@ -72,11 +72,16 @@ def check_credential(
     )
 
 
-def verify_credential(raw: bytes, trust: Trust, now: datetime, cache: CredentialCache) -> VerifiedCredential | Refused:
-    """Judge a credential by itself: form, signer, signature, times. Says nothing about who holds the key."""
+def verify_credential(
+    raw: bytes, trust: Trust, now: datetime, cache: CredentialCache, y: bytes | None = None
+) -> VerifiedCredential | Refused:
+    """Judge a credential by itself: form, signer, signature, times. Says nothing about who holds the key.
+
+    `y` is a hint that spares a square root; a wrong one changes nothing.
+    """
     verified = cache.get(raw, trust)
     if verified is None:
-        fresh = _verify_new(raw, trust)
+        fresh = _verify_new(raw, trust, y)
         if isinstance(fresh, Refused):
             return fresh
         cache.put(raw, trust, fresh)
@@ -150,7 +155,7 @@ def check_chuid_uuid(content: bytes, card_uuid: bytes) -> Refused | None:
     return None
 
 
-def _verify_new(raw: bytes, trust: Trust) -> VerifiedCredential | Refused:
+def _verify_new(raw: bytes, trust: Trust, y: bytes | None) -> VerifiedCredential | Refused:
     """All of a credential that does not depend on the time."""
     try:
         received = read_card_credential(raw)
@@ -163,7 +168,7 @@ def _verify_new(raw: bytes, trust: Trust) -> VerifiedCredential | Refused:
             if signer.reason is Reason.UNKNOWN_SIGNER and statement.kid == card.key.kid():
                 return Refused(Reason.SELF_SIGNED, "credential")
             return signer
-        public_key = card.key.public_key()
+        public_key = card.key.public_key(y)
     except Malformed as error:
         return Refused(Reason.MALFORMED_CREDENTIAL, str(error))
     signed = check_signature(statement, signer)

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from cardlink.statements.bundle import Mechanism
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -14,15 +16,18 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class CredentialEvidence:
-    """Mechanism 1: the card credential (F3) and an answer. `chuid` and `certificate` where they were read too.
+    """Mechanisms 1 and 2: the card credential (F3) and an answer. `chuid` and `certificate` where they were read too.
 
-    `chuid` is the content of the CHUID container, `certificate` the DER of the 9E certificate.
+    `chuid` is the content of the CHUID container, `certificate` the DER of the 9E certificate. `y` is what the door
+    application said belongs to the credential's x; it is checked like everything that a card says.
     """
 
     credential: bytes = field(repr=False)
     answer: Answer
     chuid: bytes | None = field(default=None, repr=False)
     certificate: bytes | None = field(default=None, repr=False)
+    y: bytes | None = field(default=None, repr=False)
+    mechanism: Mechanism = Mechanism.CREDENTIAL
 
 
 @dataclass(frozen=True, slots=True)

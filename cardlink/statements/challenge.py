@@ -24,6 +24,11 @@ def door_challenge_digest(door_uuid: bytes, nonce: bytes) -> bytes:
     return hashlib.sha256(LABEL + door_uuid + nonce).digest()
 
 
+def challenge_digest(challenge: bytes) -> bytes:
+    """The same on the card: `challenge` is door UUID ‖ nonce as the door application received it."""
+    return hashlib.sha256(LABEL + challenge).digest()
+
+
 def verify_answer(key: ec.EllipticCurvePublicKey, digest: bytes, signature: bytes) -> bool:
     """Say whether the card's answer (DER, as GENERAL AUTHENTICATE gives it) signs this digest.
 

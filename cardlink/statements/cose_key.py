@@ -46,8 +46,17 @@ class CoseKey:
         """First 16 bytes of SHA-256 over the deterministic, compressed COSE_Key (F1)."""
         return hashlib.sha256(self.encode()).digest()[:KEY_HASH_BYTES]
 
-    def public_key(self) -> ec.EllipticCurvePublicKey:
-        """Decompress the point. Raises Malformed when no such point is on the curve."""
+    def public_key(self, y: bytes | None = None) -> ec.EllipticCurvePublicKey:
+        """Decompress the point. Raises Malformed when no such point is on the curve.
+
+        `y`, if somebody says that it belongs to x, is taken when it does: one y of that sign is on the curve, so
+        checking it costs less than working it out, and a wrong one is left aside.
+        """
+        if y is not None and len(y) == COORDINATE_BYTES and bool(y[-1] & 1) is self.y_is_odd:
+            try:
+                return ec.EllipticCurvePublicKey.from_encoded_point(_CURVE, b"\x04" + self.x + y)
+            except ValueError:
+                pass
         try:
             point = (b"\x03" if self.y_is_odd else b"\x02") + self.x
             return ec.EllipticCurvePublicKey.from_encoded_point(_CURVE, point)

@@ -65,6 +65,13 @@ def public_of(key: PrivateKey) -> PublicKey:
     return EcPublicKey(key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint))
 
 
+def point_of(key: PrivateKey) -> bytes:
+    """The public point of an EC key, 04‖X‖Y. Raises Malformed for a key of another kind."""
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise Malformed("public point", "not an EC key")
+    return key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+
+
 def sign(key: PrivateKey, algorithm: int, challenge: bytes) -> bytes:
     """The response to a challenge: ECDSA over a digest of the curve's length, or the RSA operation on a padded block.
 

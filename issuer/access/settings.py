@@ -11,7 +11,7 @@ HOUR_S = 3600
 DEFAULTS: Mapping[AreaLevel, Settings] = {
     AreaLevel.CONTROLLED: Settings(
         area_level=AreaLevel.CONTROLLED,
-        mechanisms=(Mechanism.CREDENTIAL,),
+        mechanisms=(Mechanism.DOOR_APPLICATION, Mechanism.CREDENTIAL),
         unlock_ms=5000,
         budget_ms=1500,
         flag_stale_s=150,  # two answers to a nonce missed (one a minute), and a little
@@ -21,7 +21,7 @@ DEFAULTS: Mapping[AreaLevel, Settings] = {
     ),
     AreaLevel.LIMITED: Settings(
         area_level=AreaLevel.LIMITED,
-        mechanisms=(Mechanism.CREDENTIAL,),
+        mechanisms=(Mechanism.DOOR_APPLICATION, Mechanism.CREDENTIAL),
         unlock_ms=5000,
         budget_ms=1000,
         flag_stale_s=150,

@@ -1,0 +1,1 @@
+"""What cards say to doors beside PIV: applications of their own, both sides of each message."""
