@@ -18,7 +18,7 @@ BLOCK_BYTES = 16
 KEY_BYTES = (16, 24, 32)
 FIRST_CHAINING_VALUE = bytes(BLOCK_BYTES)  # Amd D §6.2.3
 CLA_SECURE = 0x04
-RESPONSE_ICV_MARK = 0x80  # Amd D §6.2.7: most significant byte of the counter block of a response
+RESPONSE_ICV = 0x80 << 120  # Amd D §6.2.7: most significant byte of the counter block of a response
 
 
 class Level(IntFlag):
@@ -132,10 +132,15 @@ def maced_cla(cla: int) -> int:
     return (cla & 0x90) | CLA_SECURE if cla & 0x40 else (cla & 0xF0) | CLA_SECURE
 
 
+_MACED_CLA = bytes(maced_cla(cla) for cla in range(0x100))
+
+
 def maced_header(header: bytes, lc: int, extended: bool = False) -> bytes:
     """CLA INS P1 P2 Lc as they go into the C-MAC; `lc` counts the MAC itself (Amd D §6.2.4)."""
-    head = bytes((maced_cla(header[0]),)) + header[1:4]
-    return head + (b"\0" + lc.to_bytes(2, "big") if extended or lc > 0xFF else bytes((lc,)))
+    cla = _MACED_CLA[header[0]]
+    if extended or lc > 0xFF:
+        return bytes((cla, header[1], header[2], header[3], 0)) + lc.to_bytes(2, "big")
+    return bytes((cla, header[1], header[2], header[3], lc))
 
 
 def pad(data: bytes) -> bytes:
@@ -207,11 +212,11 @@ class SessionCiphers:
 
     def encrypt_response(self, counter: int, data: bytes) -> bytes:
         """Pad and encrypt response data under the counter of its command, marked 80 (Amd D §6.2.7)."""
-        return self._run(counter | RESPONSE_ICV_MARK << 120, pad(data))[BLOCK_BYTES:]
+        return self._run(counter | RESPONSE_ICV, pad(data))[BLOCK_BYTES:]
 
     def decrypt_response(self, counter: int, encrypted: bytes) -> bytes:
         """Decrypt and unpad response data. Raises Malformed for a broken length or padding."""
-        return self._open(counter | RESPONSE_ICV_MARK << 120, encrypted)
+        return self._open(counter | RESPONSE_ICV, encrypted)
 
     def _run(self, block: int, padded: bytes) -> bytes:
         output = self._cbc.update((block ^ self._last).to_bytes(BLOCK_BYTES, "big") + padded)
