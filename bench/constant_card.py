@@ -9,7 +9,7 @@ import sys
 from cardlink.iso7816.atr import CARD_ATR
 from cardlink.iso7816.sw import SUCCESS_BYTES
 from cardlink.piv.tables import Interface
-from cardos.control import run_control
+from cardos.control import obey, run_control
 from cardos.vpcd import CONTACT_PORT, CONTACTLESS_PORT, Slots
 
 
@@ -43,7 +43,7 @@ def main() -> int:
     slots = Slots(card, {Interface.CONTACT: CONTACT_PORT, Interface.CONTACTLESS: CONTACTLESS_PORT})
     slots.insert(Interface(options.interface))
     print(f"inserted {options.interface}", flush=True)
-    run_control(None, slots, print)
+    run_control(None, lambda line: obey(line, slots), print)
     return 0
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from cardlink.errors import Malformed
 from cardlink.piv.tables import Interface
 from cardos.card import Card
-from cardos.control import run_control
+from cardos.control import obey, run_control
 from cardos.errors import ImageError, StoreFailed
 from cardos.factory import make_blank
 from cardos.faults import PROFILES, clone, torn_at_exchange
@@ -171,7 +171,7 @@ def _serve(options: argparse.Namespace) -> int:
     try:
         if first is not None:
             _say(f"inserted {first.value}" if slots.insert(first) else f"waiting for a reader on port {ports[first]}")
-        run_control(options.control, slots, _say)
+        run_control(options.control, lambda line: obey(line, slots, options.image.stem), _say)
     except KeyboardInterrupt:
         pass
     finally:

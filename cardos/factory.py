@@ -1,19 +1,25 @@
 """The card maker: blank cards as they are delivered, with the batch's transport keys."""
 
+from cardlink.errors import Malformed
 from cardlink.gp.inventory import AppState, LifeCycle
-from cardlink.gp.scp03 import StaticKeys
+from cardlink.gp.scp03 import OPTIONS, StaticKeys
 from cardos.defaults import default_admin_key, default_references
-from cardos.records import Chip, KeySet, Life, Owner, Record, record_name
+from cardos.records import DEFAULT_OPTION, ChannelOption, Chip, KeySet, Life, Owner, Record, record_name
 
 TRANSPORT_KVN = 0x30
 
 
-def make_blank(serial: bytes, transport_keys: StaticKeys | tuple[bytes, bytes, bytes]) -> dict[bytes, bytes]:
+def make_blank(
+    serial: bytes, transport_keys: StaticKeys | tuple[bytes, bytes, bytes], channel_option: int = DEFAULT_OPTION
+) -> dict[bytes, bytes]:
     """The records of a blank card, for a `MemoryStore` or `FileStore.create`.
 
     `serial` is the key diversification data, 10 bytes (see `Chip`); `transport_keys` ENC, MAC and DEK of the batch.
-    Raises Malformed for other lengths.
+    `channel_option` is "i" of SCP03 (`OPTIONS`): what the chip can do for as long as it lives.
+    Raises Malformed for other lengths and options.
     """
+    if channel_option not in OPTIONS:
+        raise Malformed("blank card", f"SCP03 option {channel_option:02X}")
     keys = transport_keys if isinstance(transport_keys, StaticKeys) else StaticKeys(*transport_keys)
     records: tuple[Record, ...] = (
         Chip(serial),
@@ -22,5 +28,6 @@ def make_blank(serial: bytes, transport_keys: StaticKeys | tuple[bytes, bytes, b
         *default_references(),
         default_admin_key(),
         KeySet(TRANSPORT_KVN, keys),
+        *(() if channel_option == DEFAULT_OPTION else (ChannelOption(channel_option),)),
     )
     return {record_name(record.kind, record.number): record.encode() for record in records}

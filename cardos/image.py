@@ -113,10 +113,10 @@ class FileStore:
             raw = file.read()
         self._header = raw[:_HEADER_BYTES]
         if len(self._header) < _HEADER_BYTES or not raw.startswith(MAGIC):
-            raise ImageDamaged(self.path, "this is no card image", "make one with: cardos blank --image FILE ...")
+            raise ImageDamaged(self.path, "image.not-one")
         (version,) = struct.unpack_from(">H", raw, len(MAGIC))
         if version != VERSION:
-            raise ImageDamaged(self.path, f"image version {version}", f"this program reads version {VERSION}")
+            raise ImageDamaged(self.path, "image.version", version=version, reads=VERSION)
         self._cipher = AESGCM(_seal_key(self._secret, self._header))
         records: dict[bytes, bytes] = {}
         frames, at = 0, _HEADER_BYTES
@@ -129,16 +129,12 @@ class FileStore:
                 plain = self._cipher.decrypt(nonce, sealed, _bound(self._header, frames))
             except InvalidTag as error:
                 if frames == 0:
-                    raise WrongSecret(
-                        self.path, "sealed under another secret, or damaged", "give the secret it was made with"
-                    ) from error
-                raise ImageDamaged(
-                    self.path, f"commit {frames} at byte {at} was changed", "take a copy of the image that is whole"
-                ) from error
+                    raise WrongSecret(self.path, "image.wrong-secret") from error
+                raise ImageDamaged(self.path, "image.changed", commit=frames, at=at) from error
             records = apply(records, _unpack(plain))
             frames, at = frames + 1, end
         if not frames:
-            raise ImageDamaged(self.path, "the image was never finished", "delete it and make the card anew")
+            raise ImageDamaged(self.path, "image.unfinished")
         return records, frames, at
 
     def _compact(self) -> None:
@@ -171,7 +167,7 @@ def _open_locked(path: Path) -> int:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             os.close(fd)
-            raise ImageInUse(path, "another process holds this card", "end the other cardos first") from error
+            raise ImageInUse(path, "image.in-use") from error
         if os.fstat(fd).st_ino == os.stat(path).st_ino:
             return fd
         os.close(fd)
@@ -183,7 +179,7 @@ def _frame_end(raw: bytes, at: int, path: Path) -> int | None:
         return None
     size, check = _FRAME.unpack_from(raw, at)
     if check != _length_check(size):
-        raise ImageDamaged(path, f"broken length at byte {at}", "take a copy of the image that is whole")
+        raise ImageDamaged(path, "image.broken-length", at=at)
     end: int = at + _FRAME.size + size
     return end if end <= len(raw) else None
 

@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 from cardlink.errors import Malformed
 from cardlink.gp.inventory import Cplc
 from cardlink.gp.keys import KDD_BYTES
-from cardlink.gp.scp03 import StaticKeys
+from cardlink.gp.scp03 import Option, StaticKeys
 from cardlink.piv.yubico import Origin, PinPolicy
 
 
@@ -22,13 +22,23 @@ class Kind(IntEnum):
     KEY = 5
     KEY_SET = 6
     OBJECT = 7
+    CHANNEL = 32
+    SEQUENCE = 33
+    CARD_DATA = 34
+
+
+DEFAULT_OPTION = int(
+    Option.R_MAC | Option.R_ENC
+)  # SCP03 i = 60: random challenges, so opening a channel writes nothing
 
 
 class Owner(IntEnum):
-    """Whose life cycle a `Life` record holds."""
+    """Whose life cycle a `Life` record holds. An application without a record is selectable."""
 
     CARD = 0
     PIV = 1
+    DOOR = 2
+    PKOC = 3
 
 
 def record_name(kind: Kind, number: int) -> bytes:
@@ -161,6 +171,54 @@ class KeySet:
 
 
 @dataclass(frozen=True, slots=True)
+class ChannelOption:
+    """What SCP03 of this card can do, option "i", burned in by the maker. Without a record it is 60."""
+
+    kind: ClassVar[Kind] = Kind.CHANNEL
+    number: ClassVar[int] = 0
+    option: int
+
+    def encode(self) -> bytes:
+        return bytes((self.option,))
+
+    @classmethod
+    def decode(cls, number: int, raw: bytes) -> Self:
+        return cls(raw[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    """The sequence counter of the key set with version `number`: its last value used. Without a record it is 0."""
+
+    kind: ClassVar[Kind] = Kind.SEQUENCE
+    number: int
+    value: int
+
+    def encode(self) -> bytes:
+        return self.value.to_bytes(3, "big")
+
+    @classmethod
+    def decode(cls, number: int, raw: bytes) -> Self:
+        return cls(number, int.from_bytes(raw, "big"))
+
+
+@dataclass(frozen=True, slots=True)
+class CardData:
+    """What STORE DATA left in the security domain; `number` is the tag: 42, 45, 9F66, 9F67."""
+
+    kind: ClassVar[Kind] = Kind.CARD_DATA
+    number: int
+    value: bytes
+
+    def encode(self) -> bytes:
+        return self.value
+
+    @classmethod
+    def decode(cls, number: int, raw: bytes) -> Self:
+        return cls(number, raw)
+
+
+@dataclass(frozen=True, slots=True)
 class StoredObject:
     """A PIV data object; `answer` is the whole TLV that GET DATA gives: 53 {...}, 7E {...} or 7F61 {...}."""
 
@@ -176,7 +234,7 @@ class StoredObject:
         return cls(number, raw)
 
 
-Record = Chip | Life | Reference | AdminKey | SlotKey | KeySet | StoredObject
+Record = Chip | Life | Reference | AdminKey | SlotKey | KeySet | StoredObject | ChannelOption | Sequence | CardData
 _TYPES: dict[Kind, type[Record]] = {
     Kind.CHIP: Chip,
     Kind.LIFE: Life,
@@ -185,6 +243,9 @@ _TYPES: dict[Kind, type[Record]] = {
     Kind.KEY: SlotKey,
     Kind.KEY_SET: KeySet,
     Kind.OBJECT: StoredObject,
+    Kind.CHANNEL: ChannelOption,
+    Kind.SEQUENCE: Sequence,
+    Kind.CARD_DATA: CardData,
 }
 
 

@@ -2,15 +2,20 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from cardlink.errors import Malformed
+from cardlink.gp.inventory import AppState
 from cardlink.iso7816.apdu import Command
 from cardlink.piv.tables import Interface, KeyRef
 from cardos.buffers import Chain, Outgoing
 from cardos.gp.channel import Channel, Handshake
 from cardos.piv.keys import PrivateKey, load_private, point_of
 from cardos.records import (
+    DEFAULT_OPTION,
     AdminKey,
+    CardData,
+    ChannelOption,
     Chip,
     KeySet,
     Kind,
@@ -18,6 +23,7 @@ from cardos.records import (
     Owner,
     Record,
     Reference,
+    Sequence,
     SlotKey,
     StoredObject,
     decode_record,
@@ -34,18 +40,40 @@ _ON_EVERY_CARD = (
     (Kind.ADMIN_KEY, AdminKey.number),
 )
 
+# What a card that was made before these records were thought of is taken for.
+_SELECTABLE: MappingProxyType[Owner, int] = MappingProxyType(
+    {owner: int(AppState.SELECTABLE) for owner in Owner if owner is not Owner.CARD}
+)
+
 
 class Persistent:
     """What the card keeps, decoded once, with `commit` as the only way to change it."""
 
-    __slots__ = ("_loaded", "_points", "_store", "admin", "chip", "key_sets", "keys", "life", "objects", "references")
+    __slots__ = (
+        "_loaded",
+        "_points",
+        "_store",
+        "admin",
+        "card_data",
+        "channel_option",
+        "chip",
+        "key_sets",
+        "keys",
+        "life",
+        "objects",
+        "references",
+        "sequences",
+    )
 
     def __init__(self, store: Store) -> None:
         """Read a card. Raises Malformed when a record is broken or one that every card has is missing."""
         self._store = store
         self.chip = Chip(bytes(10))
         self.admin = AdminKey(0, b"")
-        self.life: dict[Owner, int] = {}
+        self.life: dict[Owner, int] = dict(_SELECTABLE)
+        self.channel_option = DEFAULT_OPTION
+        self.sequences: dict[int, int] = {}
+        self.card_data: dict[int, bytes] = {}
         self.references: dict[int, Reference] = {}
         self.keys: dict[int, SlotKey] = {}
         self.key_sets: dict[int, KeySet] = {}
@@ -104,6 +132,12 @@ class Persistent:
                 self.life[record.number] = record.state
             case Chip():
                 self.chip = record
+            case Sequence():
+                self.sequences[record.number] = record.value
+            case CardData():
+                self.card_data[record.number] = record.value
+            case ChannelOption():
+                self.channel_option = record.option
 
     def _drop(self, kind: Kind, number: int) -> None:
         if kind is Kind.OBJECT:
@@ -114,6 +148,8 @@ class Persistent:
             self._points.pop(number, None)
         elif kind is Kind.KEY_SET:
             self.key_sets.pop(number, None)
+        elif kind is Kind.SEQUENCE:
+            self.sequences.pop(number, None)
 
 
 @dataclass(slots=True)

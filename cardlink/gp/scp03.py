@@ -43,6 +43,18 @@ class Option(IntFlag):
     R_ENC = 0x40
 
 
+# Each of them with and without R-MAC, R-ENC (never without R-MAC) and a challenge that can be foretold; S8 and S16.
+OPTIONS = frozenset(
+    protection | challenge | size for protection in (0x00, 0x20, 0x60) for challenge in (0x00, 0x10) for size in (0, 1)
+)
+
+
+def offers(option: int, level: int) -> bool:
+    """Can a card with this option protect what this level asks for (Amd D Table 5-1)."""
+    needs = (Option.R_MAC if level & Level.R_MAC else 0) | (Option.R_ENC if level & Level.R_ENC else 0)
+    return option & needs == needs
+
+
 class Constant(IntEnum):
     """Data derivation constants (Amd D §4.1.5, Table 4-1)."""
 

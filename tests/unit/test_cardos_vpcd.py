@@ -205,8 +205,8 @@ def test_a_socket_left_by_a_killed_process_is_taken_over_and_a_living_one_is_not
         server.bind(str(path))
         server.listen()
         with pytest.raises(OSError, match="in use"):
-            run_control(str(path), Slots(blank(), {}), lambda line: None)
-    thread = threading.Thread(target=run_control, args=(str(path), Slots(blank(), {}), lambda line: None))
+            run_control(str(path), lambda line: "ok", lambda line: None)
+    thread = threading.Thread(target=run_control, args=(str(path), lambda line: obey(line, Slots(blank(), {})), lambda line: None))
     thread.start()
     with socket.socket(socket.AF_UNIX) as client:
         while True:
@@ -223,7 +223,7 @@ def test_a_socket_left_by_a_killed_process_is_taken_over_and_a_living_one_is_not
 def test_a_unix_socket_takes_the_same_lines_from_the_own_user_only(tmp_path: Path) -> None:
     path = tmp_path / "control"
     slots = Slots(blank(), {})
-    thread = threading.Thread(target=run_control, args=(str(path), slots, lambda line: None))
+    thread = threading.Thread(target=run_control, args=(str(path), lambda line: obey(line, slots), lambda line: None))
     thread.start()
     while not path.exists():
         pass

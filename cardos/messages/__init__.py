@@ -1,0 +1,1 @@
+"""What people read of `cardos`: texts by code and language."""
