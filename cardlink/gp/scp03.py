@@ -13,8 +13,10 @@ from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algori
 from cryptography.hazmat.primitives.cmac import CMAC
 
 from cardlink.errors import Malformed
+from cardlink.iso7816.padding import BLOCK_BYTES as BLOCK_BYTES
+from cardlink.iso7816.padding import pad as pad
+from cardlink.iso7816.padding import unpad as unpad
 
-BLOCK_BYTES = 16
 KEY_BYTES = (16, 24, 32)
 FIRST_CHAINING_VALUE = bytes(BLOCK_BYTES)  # Amd D §6.2.3
 CLA_SECURE = 0x04
@@ -153,19 +155,6 @@ def maced_header(header: bytes, lc: int, extended: bool = False) -> bytes:
     if extended or lc > 0xFF:
         return bytes((cla, header[1], header[2], header[3], 0)) + lc.to_bytes(2, "big")
     return bytes((cla, header[1], header[2], header[3], lc))
-
-
-def pad(data: bytes) -> bytes:
-    """Append 80 and zeros up to a whole block; always at least one byte (Amd D §4.1.4)."""
-    return data + b"\x80" + bytes(-(len(data) + 1) % BLOCK_BYTES)
-
-
-def unpad(padded: bytes) -> bytes:
-    """Take the padding off. Raises Malformed unless the last block ends in 80 and zeros."""
-    data = padded.rstrip(b"\0")
-    if len(padded) % BLOCK_BYTES or not data.endswith(b"\x80") or len(padded) - len(data) >= BLOCK_BYTES:
-        raise Malformed("SCP03 padding", "want 80 and zeros within the last block")
-    return data[:-1]
 
 
 def is_protected_sw(sw: int) -> bool:
