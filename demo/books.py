@@ -5,9 +5,10 @@ from uuid import UUID
 
 from sqlalchemy import func, select
 
+from cardlink.statements.bundle import read_bundle
 from issuer import config, database
 from issuer.access import receipts
-from issuer.access.tables import DoorEvent
+from issuer.access.tables import Bundle, DoorEvent
 from issuer.cards.states import LIVE, Form
 from issuer.cards.stock import StockState
 from issuer.cards.tables import Card, CardRequest, StockItem
@@ -46,6 +47,21 @@ class Books:
         with database.reading(self._factory) as session:
             told = receipts.confirmations(session, *status.head(session))
             return told.confirmed, told.total
+
+    def has_key(self, card: str) -> bool:
+        """Whether the centre knows a key of a card, or a blank that became it."""
+        with database.reading(self._factory) as session:
+            found = session.scalars(select(Card).where(Card.uuid == UUID(card))).one()
+            return found.key_hash is not None or found.stock_serial is not None
+
+    def bundles(self) -> list[tuple[int, set[UUID]]]:
+        """Each door's newest bundle: its number, and the cards that it lists."""
+        with database.reading(self._factory) as session:
+            held = session.execute(select(Bundle.seq, Bundle.body)).all()
+        return [
+            (seq, {UUID(bytes=card.card_uuid) for person in read_bundle(body).value.holders for card in person})
+            for seq, body in held
+        ]
 
     def live_card_of(self, request: str) -> str | None:
         """The UUID of the card that counts for a request."""

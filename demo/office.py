@@ -213,8 +213,7 @@ class Office:
 
     def approve_requests(self) -> None:
         """Approve every request; never by who asked."""
-        for code in AGENCIES:
-            self.issuer("cards", "approve", "--agency", code, by="phe.duyet")
+        self._together([["cards", "approve", "--agency", code] for code in AGENCIES], by="phe.duyet")
 
     def allocate(self, requests: Sequence[str], serials: Sequence[str | None]) -> list[str]:
         """Make cards of approved requests; answers their UUIDs."""
@@ -254,10 +253,12 @@ class Office:
         """Printed, checked, handed over: from now on the cards count."""
         self._together([["cards", "activate", card] for card in cards], by="cap.the")
 
-    def draw_faces(self, card: str) -> tuple[Path, Path]:
-        """Both faces of a card as files."""
-        front, back = self.issuer("cards", "faces", card, "--out", str(self.place.faces), by="cap.the").split("\n")[:2]
-        return Path(front), Path(back)
+    def draw_faces(self, cards: Sequence[str]) -> list[tuple[Path, Path]]:
+        """Both faces of each card as files."""
+        told = self._together(
+            [["cards", "faces", card, "--out", str(self.place.faces)] for card in cards], by="cap.the"
+        )
+        return [(Path(front), Path(back)) for front, back in (one.split("\n")[:2] for one in told)]
 
     def add_door(self, name: str, owner: str) -> None:
         """Make a door known and enrol it with its one-time code."""
@@ -270,10 +271,10 @@ class Office:
             stdin=found[0] + "\n",
         )
 
-    def allow(self, door: str, *, person: str | None = None, agency: str | None = None) -> None:
-        """Give the door a rule."""
-        whom = ["--person", person] if person else ["--agency", str(agency)]
-        self.issuer("doors", "rule", "add", door, *whom, by="quan.tri")
+    def allow(self, door: str, *, people: Sequence[str], agency: str) -> None:
+        """Give the door a rule for these people (citizen numbers), and one for an agency's visitors."""
+        wanted = [[word for number in people for word in ("--person", number)], ["--agency", agency]]
+        self._together([["doors", "rule", "add", door, *whom] for whom in wanted], by="quan.tri")
 
     def invite(self, login: str) -> str:
         """A one-time link for a user."""
@@ -286,7 +287,7 @@ class Office:
 
     def _together(self, calls: Sequence[Sequence[str]], by: str | None = None) -> list[str]:
         """Several calls at once: each is a process of its own."""
-        with ThreadPoolExecutor(max_workers=3) as pool:
+        with ThreadPoolExecutor(max_workers=4) as pool:
             return list(pool.map(lambda words: self.issuer(*words, by=by), calls))
 
     def _with_pin(self) -> dict[str, str]:

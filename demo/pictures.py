@@ -54,10 +54,11 @@ def _run(folder: Path, display: Display, stack: ExitStack) -> None:
     story.register()
     story.request()
     story.encode(None, is_pcsc=False)
+    story.faces()
     story.door()
     story.strangers()
     OUT.mkdir(exist_ok=True)
-    for side, file in zip(("front", "back"), office.draw_faces(story.issued[0].uuid), strict=True):
+    for side, file in zip(("front", "back"), office.draw_faces([story.issued[0].uuid])[0], strict=True):
         _shrink(file, OUT / f"face-{side}.png", FACE_WIDTH_PX)
     roles = ("hr@*", "approver@*", "card_office@*", "door_admin@*", "auditor@*", "admin@*")
     office.issuer("users", "add", PHOTOGRAPHER, "--name", "Người chụp ảnh", *(w for r in roles for w in ("--role", r)))

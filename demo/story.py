@@ -1,12 +1,13 @@
 """The story, stage by stage: each does real work with the installed commands; the first thing that is wrong ends it."""
 
-import json
 import re
 import secrets
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from uuid import UUID
 
 import zxingcpp
 from PIL import Image
@@ -14,14 +15,20 @@ from PIL import Image
 from demo.books import Books
 from demo.console import ConsoleSession
 from demo.display import Display, NotAsItShouldBe, expect
+from demo.gate import Gate, wait_until
 from demo.office import AGENCIES, STAFF, Office
 from demo.register import Register, Row
 from demo.slots import CardFile, Slots
-from demo.strangers import copy_public_data, make_unknown_issuer
+from demo.strangers import (
+    PlasticCard,
+    copy_public_data,
+    make_chip_for_plastic,
+    make_chip_with_qr,
+    make_unknown_issuer,
+)
 from demo.supervisor import ProcessFailed, Supervisor, command
 
 DOOR = "Cửa phòng máy chủ"
-WAIT_S = 15.0
 QR = zxingcpp.barcode_formats_from_str("QRCode")
 """Asked for alone: lines of a face can look like a linear code of two or three digits."""
 SIGNED_QR_MM = 20.0
@@ -53,6 +60,8 @@ class Story:
         self._register: Register | None = None
         self.issued: list[Issued] = []
         self._requests: list[str] = []
+        self._plastic_qr = ""
+        self._gate = Gate(display, office, supervisor, slots)
 
     @property
     def _books(self) -> Books:
@@ -61,22 +70,26 @@ class Story:
     def keys(self) -> None:
         """The HSM, every key, the officers."""
         show, office = self._display, self._office
-        with show.stage("stage.keys"):
+        with show.stage("stage.keys"), ThreadPoolExecutor(max_workers=3) as others:
+            # Another office draws up its sheet and the portraits meanwhile.
+            writing = others.submit(office.write_register, datetime.now(UTC).date())
             office.start_hsm()
             show.done("keys.hsm")
             told = office.make_keys()
             show.done("keys.made", count=sum(1 for line in told.splitlines() if re.fullmatch(r"\S+", line)))
             show.note("keys.embedded")
+            starting = [others.submit(start) for start in (office.start_feed, office.start_web)]
             office.add_staff()
             show.done("keys.staff", count=len(STAFF))
-            office.start_feed()
-            office.start_web()
+            for one in starting:
+                one.result()
+            self._register = writing.result()
 
     def register(self) -> None:
         """Import, return, approve; who may get no card, and why."""
         show, office = self._display, self._office
         with show.stage("stage.register"):
-            register = self._register = office.write_register(datetime.now(UTC).date())
+            register = self._sheet()
             show.done("register.sheet", photos=len(register.rows) - len(register.no_photo))
             first = office.import_sheet(confirm_zeros=False)
             shown = [line.strip() for line in first.splitlines() if "→" in line]
@@ -147,7 +160,7 @@ class Story:
         """Both faces, their QR codes read by a reader that is not ours."""
         show = self._display
         with show.stage("stage.faces"):
-            front, back = self._office.draw_faces(self.issued[0].uuid)
+            (front, back), (_, plastic_back) = self._office.draw_faces([self.issued[0].uuid, self.issued[3].uuid])
             show.done("faces.drawn", front=front, back=back)
             (plain,) = zxingcpp.read_barcodes(Image.open(front), formats=QR)
             expect(self.issued[0].person.full_name in plain.text, f"front QR says {plain.text}")
@@ -158,32 +171,31 @@ class Story:
             wide_mm = (signed.position.top_right.x - signed.position.top_left.x) / image.info["dpi"][0] * 25.4
             expect(wide_mm >= SIGNED_QR_MM - READER_MM, f"the signed QR is {wide_mm:.1f} mm wide")
             show.done("faces.signed", mm=wide_mm, text=signed.text[:44])
-            _, back = self._office.draw_faces(self.issued[3].uuid)
-            (signed,) = zxingcpp.read_barcodes(Image.open(back), formats=QR)
+            (signed,) = zxingcpp.read_barcodes(Image.open(plastic_back), formats=QR)
             expect(
                 signed.text.startswith(f"{self._office.console_url}/v#"), f"the plastic card's QR says {signed.text}"
             )
-            show.done("faces.plastic")
+            self._plastic_qr = signed.text
+            show.done("faces.plastic", name=self.issued[3].person.full_name)
 
     def door(self) -> None:
         """A door of the second agency; a visitor of the first one enters because a rule says so."""
         show, office = self._display, self._office
         with show.stage("stage.door"):
-            own, visitor = self.issued[0], self.issued[1]
+            own, visitor, plastic = self.issued[0], self.issued[1], self.issued[3]
             office.add_door(DOOR, AGENCIES[1])
-            office.allow(DOOR, person=_number(own.person))
-            office.allow(DOOR, agency=AGENCIES[0])
-            self._slots.start_door(office.place.door_config, office.feed_url)
-            self._wait(lambda: self._books.confirmations() == (1, 1), "the door did not take the status feed")
+            office.allow(DOOR, people=[_number(own.person), _number(plastic.person)], agency=AGENCIES[0])
+            self._gate.start()
+            wait_until(lambda: self._books.confirmations() == (1, 1), "the door did not take the status feed")
             # A receipt says that the door has the feed; that it is fresh it knows from the answer to its own nonce.
-            self._wait(self._door_is_ready, "the door got no answer to its nonce")
+            wait_until(self._door_is_ready, "the door got no answer to its nonce")
             show.done("door.enrolled", name=DOOR)
-            show.done("door.rules", name=own.person.full_name, agency=AGENCIES[0])
+            show.done("door.rules", name=own.person.full_name, plastic=plastic.person.full_name, agency=AGENCIES[0])
             for one in (own, visitor):
-                self._must_open(one)
+                self._gate.must_open(one.person.full_name, one.person.agency, file_of(one))
 
     def strangers(self) -> None:
-        """A clone, an unknown issuer, a card outside the rules."""
+        """A clone, an unknown issuer, a card outside the rules, and all that can be made of a plastic card."""
         show, office = self._display, self._office
         with show.stage("stage.strangers"):
             own, other = self.issued[0], self.issued[2]
@@ -191,23 +203,48 @@ class Story:
             self._slots.release(file_of(own))
             clone = copy_public_data(file_of(own), folder)
             unknown = make_unknown_issuer(AGENCIES[1], folder, datetime.now(UTC))
-            self._must_refuse(clone, show.text("who.clone"), "bad-signature")
-            self._must_refuse(unknown, show.text("who.unknown"), "unknown-signer")
-            self._must_refuse(
+            self._gate.must_refuse(clone, show.text("who.clone"), "bad-signature")
+            self._gate.must_refuse(unknown, show.text("who.unknown"), "unknown-signer")
+            self._gate.must_refuse(
                 file_of(other), show.text("who.rules", name=other.person.full_name), "unknown-card", "no-rule"
             )
+            self._refuse_plastic()
+
+    def _refuse_plastic(self) -> None:
+        """No door opens to a plastic card: it has no key that a door could know, and a chip made up for it is refused.
+
+        Its holder may enter by a rule, so that nothing but the missing chip keeps the door shut.
+        """
+        show, own, plastic = self._display, self.issued[0], self.issued[3]
+        expect(self._books.has_key(own.uuid), "the centre knows no key of a chip card")
+        expect(not self._books.has_key(plastic.uuid), "the centre knows a key of a plastic card")
+        ((seq, listed),) = self._books.bundles()
+        expect(self._gate.status()["bundle"] == seq, f"the door does not hold its bundle {seq}")
+        expect(UUID(own.uuid) in listed, "the bundle does not list the chip card that may enter")
+        expect(UUID(plastic.uuid) not in listed, "the bundle lists a plastic card")
+        show.refused("plastic.nothing", seq=seq, count=len(listed))
+        known = PlasticCard(
+            self._plastic_qr, plastic.person.agency, UUID(plastic.uuid), *self._books.status_place(plastic.uuid)
+        )
+        folder = self._office.place.folder
+        self._gate.must_refuse(make_chip_with_qr(known, folder), show.text("who.qr"), "malformed-credential")
+        self._slots.release(file_of(own))
+        forged = make_chip_for_plastic(known, file_of(own), folder)
+        self._gate.must_refuse(forged, show.text("who.plastic"), "forged-statement")
 
     def offline(self) -> None:
         """The feed is killed; the door goes on; the feed comes back and gets the door's log."""
-        show = self._display
+        show, own = self._display, self.issued[0]
         with show.stage("stage.offline"):
             self._supervisor.kill("feed")
             show.done("offline.cut")
-            self._must_open(self.issued[0])
+            self._gate.must_open(own.person.full_name, own.person.agency, file_of(own))
             show.note("offline.granted")
             self._supervisor.restart("feed")
-            # The start of the door and six taps, the last one made while the feed was down.
-            self._wait(lambda: self._books.door_events() >= 7, "the door's log did not reach the centre")
+            # The start of the door and every tap, the last one made while the feed was down.
+            wait_until(
+                lambda: self._books.door_events() >= 1 + self._gate.taps, "the door's log did not reach the centre"
+            )
             show.done("offline.back", count=self._books.door_events())
 
     def block(self) -> None:
@@ -227,7 +264,7 @@ class Story:
                 told = console.read(f"{page}/confirmations?{query}")
                 return bool(told["total"]) and told["confirmed"] == told["total"]
 
-            self._wait(confirmed, "the door did not confirm")
+            wait_until(confirmed, "the door did not confirm")
             told = console.read(f"{page}/confirmations?{query}")
             show.done(
                 "block.confirmed",
@@ -235,9 +272,7 @@ class Story:
                 total=told["total"],
                 ms=(time.monotonic() - clicked) * 1000,
             )
-            answer = self._slots.tap(file_of(own))
-            expect(answer["decision"] == "refused" and answer["reason"] == "suspended", f"the door said {answer}")
-            show.refused("door.refused", who=own.person.full_name, why=self._why(answer), reason=answer["reason"])
+            self._gate.must_refuse(file_of(own), own.person.full_name, "suspended")
             show.note("block.refused", ms=(time.monotonic() - clicked) * 1000)
             place = self._books.status_place(own.uuid)
             state = console.read(f"/v/status?list={place[0]}&idx={place[1]}")["state"]
@@ -262,10 +297,8 @@ class Story:
             told = console.read(f"{page}/confirmations?{query}")
             return bool(told["total"]) and told["confirmed"] == told["total"]
 
-        self._wait(confirmed, "the door did not confirm the revocation")
-        answer = self._slots.tap(file_of(own))
-        expect(answer["decision"] == "refused" and answer["reason"] == "revoked", f"the door said {answer}")
-        show.refused("door.refused", who=own.person.full_name, why=self._why(answer), reason=answer["reason"])
+        wait_until(confirmed, "the door did not confirm the revocation")
+        self._gate.must_refuse(file_of(own), own.person.full_name, "revoked")
         show.note("revoke.refused", ms=(time.monotonic() - clicked) * 1000)
 
     def books(self) -> None:
@@ -278,10 +311,7 @@ class Story:
                 [command("hsm-sim"), "verify-log", "--log", str(office.place.folder / "data" / "hsm.store.log")]
             )
             show.done("proof.hsm", words=hsm.strip().splitlines()[-1])
-            door = self._supervisor.run(
-                [command("reader-daemon"), "verify-log", "--lang", show.lang, "--config", str(office.place.door_config)]
-            )
-            show.done("proof.door", words=door.strip().splitlines()[-1])
+            show.done("proof.door", words=self._gate.log_words())
 
     def _encode(self, one: Issued, tear_at: int | None) -> str:
         if tear_at is None:
@@ -321,11 +351,15 @@ class Story:
     def _chips(self) -> list[Issued]:
         return [one for one in self.issued if one.file is not None]
 
-    def _up_to_date(self, agency: str) -> list[Row]:
+    def _sheet(self) -> Register:
         if self._register is None:
             raise NotAsItShouldBe("no register yet")
-        faulty = self._register.faulty()
-        rows = [row for row in self._register.rows if row.agency == agency and isinstance(row.citizen_number, str)]
+        return self._register
+
+    def _up_to_date(self, agency: str) -> list[Row]:
+        register = self._sheet()
+        faulty = register.faulty()
+        rows = [row for row in register.rows if row.agency == agency and isinstance(row.citizen_number, str)]
         return [row for row in rows if row.citizen_number not in faulty]
 
     def _must_fail(self, act: Callable[[], object], key: str) -> None:
@@ -337,38 +371,10 @@ class Story:
             return
         raise NotAsItShouldBe(self._display.text(key))
 
-    def _must_open(self, one: Issued) -> None:
-        answer = self._slots.tap(file_of(one))
-        expect(answer["decision"] == "granted" and answer["opened"] is True, f"the door said {answer}")
-        self._display.done(
-            "door.opened",
-            name=one.person.full_name,
-            agency=one.person.agency,
-            exchanges=answer["exchanges"],
-            bytes=answer["bytes_out"] + answer["bytes_in"],
-            card=answer["card_ms"],
-            total=answer["total_ms"],
-        )
-
-    def _must_refuse(self, card: CardFile, who: str, *reasons: str) -> None:
-        answer = self._slots.tap(card)
-        expect(answer["decision"] == "refused" and answer["reason"] in reasons, f"{who}: the door said {answer}")
-        self._display.refused("door.refused", who=who, why=self._why(answer), reason=answer["reason"])
-
     def _door_is_ready(self) -> bool:
         """Has the door rules, and an answer of the centre to its own question."""
-        config = str(self._office.place.door_config)
-        told = json.loads(self._supervisor.run([command("reader-daemon"), "status", "--json", "--config", config]))
-        return bool(told["fresh_at"]) and bool(told["bundle"])
-
-    def _why(self, answer: dict[str, str]) -> str:
-        return answer[f"text_{self._display.lang}"]
-
-    def _wait(self, is_so: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + WAIT_S
-        while not is_so():
-            expect(time.monotonic() < deadline, what)
-            time.sleep(0.005)
+        told = self._gate.status()
+        return bool(told["fresh_at"]) and told["bundle"] == max(seq for seq, _ in self._books.bundles())
 
 
 def file_of(one: Issued) -> CardFile:

@@ -104,8 +104,8 @@ TEXTS: dict[str, tuple[str, str]] = {
         "back QR {mm:.1f} mm, read: {text}…",
     ),
     "faces.plastic": (
-        "thẻ nhựa: không chip, cùng QR, cùng trạng thái và thu hồi; không cửa nào mở",
-        "the plastic card: no chip, same QR, status and revocation; no door opens to it",
+        "thẻ nhựa của {name}: không chip, cùng QR, cùng trạng thái và thu hồi",
+        "the plastic card of {name}: no chip, same QR, status and revocation",
     ),
     "stage.door": ("6. Cửa", "6. The door"),
     "door.enrolled": (
@@ -113,8 +113,8 @@ TEXTS: dict[str, tuple[str, str]] = {
         "“{name}” enrolled with a one-time code, got trust list, status, rules: all signed and numbered",
     ),
     "door.rules": (
-        "quy tắc: {name} được vào; khách của {agency} được vào",
-        "rules: {name} may enter; visitors of {agency} may enter",
+        "quy tắc: {name} được vào; {plastic}, người chỉ có thẻ nhựa, được vào; khách của {agency} được vào",
+        "rules: {name} may enter; {plastic}, who has only a plastic card, may enter; visitors of {agency} may enter",
     ),
     "door.opened": (
         "CHO VÀO  {name} ({agency})  {exchanges} lượt, {bytes} byte, thẻ {card:.1f} ms, cả lượt {total:.1f} ms",
@@ -125,6 +125,14 @@ TEXTS: dict[str, tuple[str, str]] = {
     "who.clone": ("bản sao mang dữ liệu công khai của thẻ", "a clone with copied public data"),
     "who.unknown": ("thẻ của nơi cấp không ai biết", "a card of an unknown issuer"),
     "who.rules": ("thẻ thật của {name}, ngoài quy tắc của cửa", "{name}'s real card, outside the door's rules"),
+    "plastic.nothing": (
+        "thẻ nhựa không có gì cho cửa: trung tâm không giữ khóa nào của nó, gói quy tắc số {seq} của cửa (số thẻ: "
+        "{count}) không có nó, dù người này được phép vào",
+        "a plastic card has nothing for a door: the centre knows no key of it, the door's bundle no. {seq} (cards: "
+        "{count}) does not list it, though its holder may enter",
+    ),
+    "who.qr": ("chip giả mang mã QR của thẻ nhựa", "a made-up chip with the plastic card's QR statement"),
+    "who.plastic": ("chip giả mang số của thẻ nhựa", "a made-up chip with the plastic card's UUID and status"),
     "stage.offline": ("8. Mất mạng", "8. The network is cut"),
     "offline.cut": (
         "tiến trình cấp tin bị cắt (kill -9): cửa không còn nghe thấy trung tâm",
