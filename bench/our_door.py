@@ -5,12 +5,15 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
 from bench.centre import Centre
 from cardlink.check.cache import CredentialCache
+from cardlink.statements.bundle import Mechanism
 from demo.supervisor import command
 from reader_daemon import enrol
 from reader_daemon.clock import Clock
@@ -52,6 +55,17 @@ def open_door(centre: Centre) -> Iterator[Daemon]:
 def forget_credentials(loop: Loop) -> None:
     """Empty this thread's cache: the next tap verifies the issuer's signature."""
     loop.caches.credentials = CredentialCache()
+
+
+def only_piv(loop: Loop) -> Loop:
+    """The same door as it stands now, asking by PIV commands alone (mechanism 1)."""
+    view, rules = loop.state.view, loop.state.view.rules
+    if rules is None:
+        raise RuntimeError("the door has no rules")
+    settings = replace(rules.bundle.settings, mechanisms=(Mechanism.CREDENTIAL,))
+    state = copy(loop.state)
+    state.view = replace(view, rules=replace(rules, bundle=replace(rules.bundle, settings=settings)))
+    return Loop(loop.door_uuid, state, loop.events, loop.door, loop.clock)
 
 
 class TimedDatabase(Database):
