@@ -65,6 +65,9 @@ OBJECTS = (
     0x7F61,
     0x5FFF20,
     0x5FFF21,
+    0x5FFF00,
+    0x5FFF01,
+    0x5FFF10,
 )
 NO_OBJECT = (0x5FC104,)
 ISSUED_SLOTS = (0x9A, 0x9C, 0x9D, 0x9E, 0x82, 0x95)
@@ -215,6 +218,11 @@ def verify(session: Session) -> None:
     session.must("00 20 00 80 (PIN)")
 
 
+def try_pin(session: Session) -> None:
+    """Over contactless in the clear this verifies nothing."""
+    assert session.say("00 20 00 80 (PIN)") == b"\x69\x82"
+
+
 def gap(session: Session) -> None:
     """Another command, so that VERIFY does not stand immediately before what follows."""
     session.say("00 CB 3F FF (5C [5FC102]) 00")
@@ -262,6 +270,7 @@ def open_channel(session: Session) -> None:
 BEFORE: dict[str, Callable[[Session], None]] = {
     "select": select,
     "pin": verify,
+    "try-pin": try_pin,
     "gap": gap,
     "admin": become_admin,
     "pin-blocked": block_pin,
@@ -328,4 +337,35 @@ def put(session: Session, tag: int, content: bytes) -> None:
     session.must(f"00 DB 3F FF ({text})")
 
 
-CARDS: dict[str, Callable[[], dict[bytes, bytes]]] = {"blank": blank, "issued": issued, "empty": empty}
+def with_messaging(policy: str) -> dict[bytes, bytes]:
+    """The issued card with a key 04 of cipher suite 2, a pairing code and that PIN usage policy."""
+    session = Session(issued())
+    select(session)
+    become_admin(session)
+    session.must("00 47 00 04 (AC [80 [27]]) 00")
+    put(session, 0x5FC123, b"\x99\x08" + CODE + b"\xfe\x00")
+    session.must(f"00 DB 3F FF (DISCOVERY {policy})")
+    return session.store.load()
+
+
+@cache
+def messaging() -> dict[bytes, bytes]:
+    """With secure messaging, but without virtual contact interface."""
+    return with_messaging("4000")
+
+
+@cache
+def vci() -> dict[bytes, bytes]:
+    """With secure messaging and the virtual contact interface without pairing code."""
+    return with_messaging("4C00")
+
+
+@cache
+def pairing() -> dict[bytes, bytes]:
+    """With secure messaging and the virtual contact interface after the pairing code."""
+    return with_messaging("4800")
+
+
+CARDS: dict[str, Callable[[], dict[bytes, bytes]]] = {
+    one.__name__: one for one in (blank, issued, empty, messaging, vci, pairing)
+}

@@ -71,9 +71,7 @@ class MessagingHost:
         parts = (b"", host_id, b"\x00", x[:16], card_id, nonce, b"\x00")
         other = ids + b"".join(bytes((len(part),)) + part for part in parts[1:])
         stream = b"".join(_digest(self._hash, n.to_bytes(4, "big") + z + other) for n in (1, 2, 3))
-        confirm, self._mac, self._enc, self._rmac = (
-            stream[at * key_bytes : (at + 1) * key_bytes] for at in range(4)
-        )
+        confirm, self._mac, self._enc, self._rmac = (stream[at * key_bytes : (at + 1) * key_bytes] for at in range(4))
         assert shown == _mac(confirm, b"KC_1_V" + card_id + host_id + x + y), "the card did not prove its key"
         self._counter = 0
         self._command_mcv = self._response_mcv = bytes(16)

@@ -39,14 +39,18 @@ def read_table(name: str, columns: int) -> list[Row]:
     return rows
 
 
-def read_matrix(name: str) -> Iterator[tuple[Row, str, str]]:
-    """Each cell of a table whose first line names the columns: its row, the column's name and what stands there."""
+def read_matrix(name: str, described_by: int) -> Iterator[tuple[Row, str, str]]:
+    """Each cell of a table whose first line names the columns: its row, the column's name and what stands there.
+
+    The first `described_by` columns say what a row is and are left out, as are the cells with a hyphen alone.
+    """
     lines = (HERE / name).read_text(encoding="utf-8").splitlines()
     heads = [line for line in lines if line.strip() and not line.startswith("#")]
     columns = [cell.strip() for cell in heads[0].split("|")]
     for row in read_table(name, len(columns))[1:]:
-        for column, cell in zip(columns, row.cells, strict=True):
-            yield row, column, cell
+        for column, cell in list(zip(columns, row.cells, strict=True))[described_by:]:
+            if cell != "-":
+                yield row, column, cell
 
 
 def parse(text: str, named: Callable[[str], bytes]) -> bytes:
