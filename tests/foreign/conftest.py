@@ -18,6 +18,7 @@ from cardos.card import Card as ChipCard  # noqa: E402
 from cardos.factory import make_blank  # noqa: E402
 from cardos.image import FileStore  # noqa: E402
 from demo.pcscd import VirtualReader  # noqa: E402
+from foreign.factory_card import FactoryCard, Ykman, factory_card  # noqa: E402
 from issuer import database  # noqa: E402
 from issuer.cards import personalise  # noqa: E402
 from issuer.cards.tables import Card  # noqa: E402
@@ -89,3 +90,18 @@ def inserted(virtual: VirtualReader, issued: Issued) -> Iterator[Inserted]:
     issued.image.with_name(issued.image.name + ".key").write_text(SECRET.hex(), encoding="ascii")
     with served_card(virtual, issued.image) as card:
         yield Inserted(issued, card.insert("contact"), card.environ)
+
+
+@pytest.fixture(scope="session")
+def program() -> Iterator[Ykman]:
+    """ykman, ready to run."""
+    running = Ykman()
+    yield running
+    running.close()
+
+
+@pytest.fixture(scope="module")
+def card(tmp_path_factory: pytest.TempPathFactory, program: Ykman) -> Iterator[FactoryCard]:
+    """A card from the factory for each module, in a reader of its own."""
+    with factory_card(tmp_path_factory.mktemp("factory"), program) as made:
+        yield made
