@@ -74,6 +74,7 @@ RSA_BITS = {
     Algorithm.RSA_4096: 4096,
 }
 EC_COORDINATE_BYTES = {Algorithm.P_256: 32, Algorithm.P_384: 48, Algorithm.CS2: 32, Algorithm.CS7: 48}
+OCTET_KEY_BYTES = {Algorithm.ED25519: 32, Algorithm.X25519: 32}  # keys that are a string of bytes (RFC 8032, RFC 7748)
 BLOCK_CIPHER_KEY_BYTES = {
     Algorithm.TDES_3KEY_DEFAULT: 24,
     Algorithm.TDES_3KEY: 24,
@@ -247,7 +248,8 @@ CONTAINERS: dict[int, Container] = {
 class Key:
     """One row of the key references (SP 800-73pt1-5, Tables 6 and 7; algorithms: SP 800-78-5, Table 9).
 
-    `can_generate`: GENERATE ASYMMETRIC KEY PAIR names it; `can_agree`: 7C 85 (ECDH) is allowed with it.
+    `can_generate`: GENERATE ASYMMETRIC KEY PAIR names it; `can_agree`: 7C 85 (ECDH) is allowed with it. The vendors'
+    algorithms stand where they can be used: Ed25519 signs and X25519 agrees, so neither takes the other's place.
     """
 
     ref: KeyRef
@@ -263,7 +265,11 @@ class Key:
         return self.contact_use if interface is Interface.CONTACT else self.contactless_use
 
 
-_PAIR = frozenset({Algorithm.RSA_2048, Algorithm.RSA_3072, Algorithm.P_256, Algorithm.P_384})
+_PAIR = frozenset(
+    {Algorithm.RSA_2048, Algorithm.RSA_3072, Algorithm.RSA_4096, Algorithm.P_256, Algorithm.P_384},
+)
+_SIGNING = _PAIR | {Algorithm.ED25519}
+_MANAGING = _PAIR | {Algorithm.X25519}
 _BLOCK = frozenset({Algorithm.AES_128, Algorithm.AES_192, Algorithm.AES_256})
 _TDES = frozenset({Algorithm.TDES_3KEY_DEFAULT, Algorithm.TDES_3KEY})
 _SM = frozenset({Algorithm.CS2, Algorithm.CS7})
@@ -282,7 +288,7 @@ KEYS: dict[int, Key] = {
             KeyRef.PIV_AUTH,
             _A.PIN_OR_OCC,
             _A.VCI_AND_PIN_OR_OCC,
-            _PAIR,
+            _SIGNING,
             can_generate=True,
             certificate=CERT_PIV_AUTH,
         ),
@@ -291,7 +297,7 @@ KEYS: dict[int, Key] = {
             KeyRef.SIGNATURE,
             _A.PIN_OR_OCC_EACH_USE,
             _A.VCI_AND_PIN_OR_OCC_EACH_USE,
-            _PAIR,
+            _SIGNING,
             can_generate=True,
             certificate=CERT_SIGNATURE,
         ),
@@ -299,7 +305,7 @@ KEYS: dict[int, Key] = {
             KeyRef.KEY_MANAGEMENT,
             _A.PIN_OR_OCC,
             _A.VCI_AND_PIN_OR_OCC,
-            _PAIR,
+            _MANAGING,
             can_generate=True,
             can_agree=True,
             certificate=CERT_KEY_MANAGEMENT,
@@ -308,7 +314,7 @@ KEYS: dict[int, Key] = {
             KeyRef.CARD_AUTH,
             _A.ALWAYS,
             _A.ALWAYS,
-            _PAIR | _BLOCK,
+            _SIGNING | _BLOCK,
             can_generate=True,
             certificate=CERT_CARD_AUTH,
         ),
@@ -317,7 +323,7 @@ KEYS: dict[int, Key] = {
                 ref,
                 _A.PIN_OR_OCC,
                 _A.VCI_AND_PIN_OR_OCC,
-                _PAIR | {Algorithm.RSA_1024},
+                _MANAGING | {Algorithm.RSA_1024},
                 can_agree=True,
                 certificate=RETIRED_CERTS[index],
             )
@@ -325,5 +331,7 @@ KEYS: dict[int, Key] = {
         ),
     )
 }
+# Yubico's F9 is in no table of the standard: it signs attestations and nothing that a host chooses.
+ATTESTATION_ALGORITHMS = _PAIR
 KEYS_THAT_GENERATE = tuple(sorted(ref for ref, row in KEYS.items() if row.can_generate))
 PIN_TRIES_MAX = 10  # consecutive wrong tries of PIN and OCC (FIPS 201-3 §4.3.1)

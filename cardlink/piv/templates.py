@@ -7,7 +7,15 @@ from dataclasses import dataclass, field
 
 from cardlink.errors import Malformed
 from cardlink.iso7816 import tlv
-from cardlink.piv.tables import EC_COORDINATE_BYTES, NIST_RID, PIV_AID, PIV_PIX, RSA_BITS, Algorithm
+from cardlink.piv.tables import (
+    EC_COORDINATE_BYTES,
+    NIST_RID,
+    OCTET_KEY_BYTES,
+    PIV_AID,
+    PIV_PIX,
+    RSA_BITS,
+    Algorithm,
+)
 
 RSA_EXPONENT = 65_537
 
@@ -141,13 +149,22 @@ class RsaPublicKey:
     exponent: int = RSA_EXPONENT
 
 
-PublicKey = EcPublicKey | RsaPublicKey
+@dataclass(frozen=True, slots=True)
+class OctetPublicKey:
+    """The 32 bytes of an Ed25519 (RFC 8032) or X25519 key (RFC 7748); which of the two it is the algorithm says."""
+
+    value: bytes
+
+
+PublicKey = EcPublicKey | RsaPublicKey | OctetPublicKey
 
 
 def encode_key_fields(key: PublicKey) -> bytes:
-    """Write what stands inside 7F49: 86 04||X||Y, or 81 modulus 82 exponent."""
+    """Write what stands inside 7F49: 86 04||X||Y, 81 modulus 82 exponent, or (Yubico) 86 with the 32 bytes."""
     if isinstance(key, EcPublicKey):
         return tlv.encode(0x86, key.point)
+    if isinstance(key, OctetPublicKey):
+        return tlv.encode(0x86, key.value)
     exponent = key.exponent.to_bytes((key.exponent.bit_length() + 7) // 8, "big")
     return tlv.encode(0x81, key.modulus) + tlv.encode(0x82, exponent)
 
@@ -165,6 +182,11 @@ def decode_key_fields(raw: bytes, algorithm: int) -> PublicKey:
         if [tag for tag, _ in objects] != [0x86] or len(objects[0][1]) != size or objects[0][1][0] != 4:
             raise Malformed("public key", f"want 86 with 04 and {size - 1} bytes")
         return EcPublicKey(objects[0][1])
+    if algorithm in OCTET_KEY_BYTES:
+        size = OCTET_KEY_BYTES[Algorithm(algorithm)]
+        if [tag for tag, _ in objects] != [0x86] or len(objects[0][1]) != size:
+            raise Malformed("public key", f"want 86 with {size} bytes")
+        return OctetPublicKey(objects[0][1])
     if algorithm not in RSA_BITS:
         raise Malformed("public key", f"algorithm {algorithm:02X} has none in this form")
     size = RSA_BITS[Algorithm(algorithm)] // 8

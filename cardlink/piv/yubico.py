@@ -11,7 +11,14 @@ from cardlink.iso7816 import tlv
 from cardlink.iso7816.apdu import SHORT_NE_MAX, Command
 from cardlink.iso7816.sw import SW
 from cardlink.piv.commands import require
-from cardlink.piv.tables import BLOCK_CIPHER_KEY_BYTES, EC_COORDINATE_BYTES, RSA_BITS, Algorithm, KeyRef
+from cardlink.piv.tables import (
+    BLOCK_CIPHER_KEY_BYTES,
+    EC_COORDINATE_BYTES,
+    OCTET_KEY_BYTES,
+    RSA_BITS,
+    Algorithm,
+    KeyRef,
+)
 
 
 class YubicoIns(IntEnum):
@@ -172,6 +179,7 @@ class ImportedKey:
     touch_policy: int = TouchPolicy.DEFAULT
 
 
+_PART_BYTES = EC_COORDINATE_BYTES | OCTET_KEY_BYTES
 _SCALAR_TAGS = {Algorithm.P_256: 0x06, Algorithm.P_384: 0x06, Algorithm.ED25519: 0x07, Algorithm.X25519: 0x08}
 
 
@@ -184,7 +192,7 @@ def _part_layout(algorithm: int) -> tuple[tuple[int, ...], int]:
     if alg in RSA_BITS:
         return (1, 2, 3, 4, 5), RSA_BITS[alg] // 16
     if alg in _SCALAR_TAGS:
-        return (_SCALAR_TAGS[alg],), EC_COORDINATE_BYTES.get(alg, 32)
+        return (_SCALAR_TAGS[alg],), _PART_BYTES[alg]
     raise Malformed("private key", f"algorithm {algorithm:02X}")
 
 

@@ -5,20 +5,24 @@ Source: SP 800-73pt2-5 §3.2.4 and Appendix A.
 
 import hmac
 
+from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from cardlink.errors import CardStatus, Malformed
+from cardlink.gp.inventory import LifeCycle
 from cardlink.iso7816.apdu import Command
 from cardlink.iso7816.sw import SW
 from cardlink.piv.commands import parse_general_authenticate
-from cardlink.piv.tables import BLOCK_BYTES, EC_COORDINATE_BYTES, KEYS, Access, Algorithm, KeyRef
+from cardlink.piv.tables import BLOCK_BYTES, KEYS, Access, Algorithm, KeyRef
 from cardlink.piv.templates import Authentication, encode_authentication, encode_response
 from cardos.piv.auth import may_use
-from cardos.piv.keys import agree, sign
-from cardos.records import AdminKey
+from cardos.piv.keys import AGREEING, agree, sign
+from cardos.records import AdminKey, Owner
 from cardos.state import Platform
 
 _NAME = "GENERAL AUTHENTICATE"
+# 00 is the default algorithm of the first version of PIV, which is three-key TDES (SP 800-78-5 §6.2): OpenSC says it.
+_SAME_TDES = (Algorithm.TDES_3KEY_DEFAULT, Algorithm.TDES_3KEY)
 
 
 def general_authenticate(platform: Platform, command: Command) -> bytes:
@@ -36,7 +40,7 @@ def general_authenticate(platform: Platform, command: Command) -> bytes:
     if template.response != b"" or template.witness is not None:
         raise CardStatus(_NAME, SW.INCORRECT_DATA)
     # an EC key management key agrees and never signs; the others sign and never agree
-    agrees = row.can_agree and key.algorithm in EC_COORDINATE_BYTES
+    agrees = row.can_agree and key.algorithm in AGREEING
     private = persistent.private_key(ref)
     try:
         if agrees and template.exponentiation and template.challenge is None:
@@ -53,8 +57,11 @@ def _authenticate_admin(platform: Platform, command: Command) -> bytes:
     if KEYS[KeyRef.ADMIN].use_access(platform.volatile.interface) is Access.NEVER:
         raise CardStatus(_NAME, SW.SECURITY_STATUS_NOT_SATISFIED)
     admin = platform.persistent.admin
-    if command.p1 != admin.algorithm:
+    if command.p1 != admin.algorithm and (command.p1, admin.algorithm) != _SAME_TDES:
         raise CardStatus(_NAME, SW.INCORRECT_P1P2)
+    if admin.algorithm == Algorithm.TDES_3KEY and platform.persistent.life[Owner.CARD] >= LifeCycle.SECURED:
+        # an office's card is never managed with TDES: disallowed since 2024 (SP 800-131A rev. 2, §2)
+        raise CardStatus(_NAME, SW.CONDITIONS_NOT_SATISFIED)
     security = platform.volatile.security
     challenge, witness = security.challenge, security.witness
     security.challenge = security.witness = b""
@@ -84,4 +91,5 @@ def _require_proof(platform: Platform, expected: bytes, shown: bytes) -> None:
 
 def _encrypt(admin: AdminKey, block: bytes) -> bytes:
     """One block under 9B (SP 800-78-5 Table 9: ECB)."""
-    return Cipher(algorithms.AES(admin.key), modes.ECB()).encryptor().update(block)  # noqa: S305 one block of random
+    cipher = TripleDES(admin.key) if admin.algorithm == Algorithm.TDES_3KEY else algorithms.AES(admin.key)
+    return Cipher(cipher, modes.ECB()).encryptor().update(block)  # noqa: S305 one block of random

@@ -4,7 +4,7 @@ from cardlink.errors import CardStatus
 from cardlink.gp.inventory import LifeCycle
 from cardlink.iso7816.apdu import Command
 from cardlink.iso7816.sw import SW
-from cardlink.piv.tables import PIN_TRIES_MAX, KeyRef
+from cardlink.piv.tables import CERT_ATTESTATION, PIN_TRIES_MAX, KeyRef
 from cardlink.piv.templates import encode_key_fields
 from cardlink.piv.yubico import (
     KeyMetadata,
@@ -71,16 +71,18 @@ def set_pin_retries(platform: Platform, command: Command) -> bytes:
 def reset(platform: Platform, command: Command) -> bytes:
     """RESET: back to the factory state, if PIN and PUK are both blocked.
 
-    An issued card (SECURED) refuses: blocking both is all it takes, and the factory 9B would then be anybody's.
+    F9 and its certificate are the maker's and stay. An issued card (SECURED) refuses: blocking both is all it takes,
+    and the factory 9B would then be anybody's.
     """
     require_contact(platform, "RESET")
     parse_bare(command, "RESET")
     persistent = platform.persistent
-    if any(reference.left for reference in persistent.references.values()):
+    if any(persistent.references[ref].left for ref in (KeyRef.PIN, KeyRef.PUK)):
         raise CardStatus("RESET", SW.CONDITIONS_NOT_SATISFIED)
     if persistent.life[Owner.CARD] >= LifeCycle.SECURED:
         raise CardStatus("RESET", SW.CONDITIONS_NOT_SATISFIED)
-    gone = [(Kind.OBJECT, tag) for tag in persistent.objects] + [(Kind.KEY, ref) for ref in persistent.keys]
+    gone = [(Kind.OBJECT, tag) for tag in persistent.objects if tag != CERT_ATTESTATION.tag]
+    gone += [(Kind.KEY, ref) for ref in persistent.keys if ref != KeyRef.ATTESTATION]
     persistent.commit([*default_references(), default_admin_key()], gone)
     platform.volatile.security = Security()
     return b""

@@ -1,6 +1,7 @@
 """Yubico's extensions: version, serial, metadata, import, move, tries, reset."""
 
 import pytest
+from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -15,7 +16,7 @@ from cardlink.piv import commands as piv
 from cardlink.piv import yubico
 from cardlink.piv.tables import Algorithm, Interface
 from cardlink.piv.templates import Authentication, EcPublicKey, decode_key_fields, decode_public_key, decode_response
-from cardlink.piv.yubico import KeyMetadata, ManagementMetadata, Origin, PinPolicy, ReferenceMetadata
+from cardlink.piv.yubico import KeyMetadata, ManagementMetadata, Origin, PinPolicy, ReferenceMetadata, TouchPolicy
 from cardlink.transport.connection import command as say
 from cardlink.transport.loopback import Loopback
 from cardos.card import Card
@@ -125,17 +126,20 @@ def test_an_imported_rsa_key_signs() -> None:
         (yubico.ImportedKey(0x11, 0x9B, (bytes(31) + b"\x05",)), 0x6A86),
         (yubico.ImportedKey(0x11, 0x04, (bytes(31) + b"\x05",)), 0x6A86),
         (yubico.ImportedKey(0x11, 0x9A, (bytes(31) + b"\x05",), PinPolicy.NEVER), 0x6A80),
-        (yubico.ImportedKey(0xE0, 0x9A, (bytes(31) + b"\x05",)), 0x6A80),
+        (yubico.ImportedKey(0xE0, 0x9D, (bytes(31) + b"\x05",)), 0x6A80),  # Ed25519 does not agree
+        (yubico.ImportedKey(0xE1, 0x9A, (bytes(31) + b"\x05",)), 0x6A80),  # X25519 does not sign
+        (yubico.ImportedKey(0xE0, 0xF9, (bytes(31) + b"\x05",)), 0x6A80),
+        (yubico.ImportedKey(0x11, 0xF9, (bytes(31) + b"\x05",)), 0x9000),
+        (yubico.ImportedKey(0x11, 0xF9, (bytes(31) + b"\x05",), PinPolicy.ONCE), 0x6A80),
+        (yubico.ImportedKey(0x11, 0x9E, (bytes(31) + b"\x05",), 4), 0x6A80),  # MATCH_ONCE: no fingerprint reader
+        (yubico.ImportedKey(0x11, 0x9E, (bytes(31) + b"\x05",), 5), 0x6A80),
+        (yubico.ImportedKey(0x11, 0x9E, (bytes(31) + b"\x05",), 0, TouchPolicy.ALWAYS), 0x6A80),
+        (yubico.ImportedKey(0x11, 0x9E, (bytes(31) + b"\x05",), 0, TouchPolicy.NEVER), 0x9000),
         (yubico.ImportedKey(0x11, 0x9E, (bytes(31) + b"\x05",), PinPolicy.ALWAYS), 0x9000),
     ],
 )
 def test_a_key_is_imported_only_if_it_is_one(key: yubico.ImportedKey, expected: int) -> None:
     assert sw(admin(), yubico.import_key(key)) == expected
-
-
-def test_rsa_1024_is_not_imported() -> None:
-    with pytest.raises(CardStatus, match="6A80"):
-        send(admin(), yubico.import_key(yubico.ImportedKey(0x06, 0x82, 5 * (bytes(63) + b"\x05",))))
 
 
 @pytest.mark.parametrize("parts", [(3, 5, 1, 1, 1), (0, 0, 0, 0, 0), (1, 1, 1, 1, 1), (4, 6, 3, 5, 2)])
@@ -174,7 +178,7 @@ def test_a_moved_key_keeps_its_policy_and_leaves_nothing_behind() -> None:
     ("apdu", "expected"),
     [
         (yubico.move_key(0x9A, 0x82), 0x6A88),
-        (yubico.move_key(0x9E, 0x9C), 0x6985),
+        (yubico.move_key(0x9E, 0x9C), 0x6A80),  # ykman: "DEST slot is not empty"
         (yubico.move_key(0x9E, 0x9B), 0x6A86),
         (yubico.move_key(0x9B), 0x6A86),
         (Command(0x00, 0xF6, 0x9E, 0x9E), 0x6A86),
@@ -182,7 +186,8 @@ def test_a_moved_key_keeps_its_policy_and_leaves_nothing_behind() -> None:
         (Command(0x00, 0xFD, 0x01, 0x00), 0x6A86),
         (Command(0x00, 0xFD, 0x00, 0x00, b"1"), 0x6700),
         (Command(0x00, 0xFF, 0xFF, 0xFF, b""), 0x6700),
-        (Command(0x00, 0xFF, 0xFF, 0xFF, bytes.fromhex("039B18") + bytes(24)), 0x6A80),  # no 3DES
+        (Command(0x00, 0xFF, 0xFF, 0xFF, bytes.fromhex("039B10") + bytes(16)), 0x6A80),
+        (Command(0x00, 0xFF, 0xFF, 0xFF, bytes.fromhex("009B18") + bytes(24)), 0x6A80),  # TDES is named 03
         (Command(0x00, 0xFF, 0xFF, 0xFF, bytes.fromhex("089B18") + bytes(24)), 0x6A80),
         (yubico.set_management_key(0x08, bytes(16), touch=True), 0x6A80),
         (yubico.set_pin_retries(5, 5), 0x6982),  # without the PIN
@@ -230,6 +235,35 @@ def test_the_new_management_key_counts_and_the_old_one_no_more(algorithm: int) -
     assert told == ManagementMetadata(algorithm, 1, False)
     if algorithm == 0x0A:
         assert authenticate(card) == 0x6982
+
+
+def test_old_tools_manage_a_blank_card_with_tdes() -> None:
+    card = admin()
+    key = bytes(range(1, 25))
+    send(card, yubico.set_management_key(0x03, key))
+    assert metadata(card, 0x9B) == ManagementMetadata(Algorithm.TDES_3KEY, 1, False)
+    card.reset()
+    send(card, piv.select())
+    encryptor = Cipher(TripleDES(key), modes.ECB()).encryptor()  # noqa: S305 one block
+    for algorithm in (0x03, 0x00):
+        for _ in range(2):
+            asked = send(card, piv.general_authenticate(algorithm, 0x9B, Authentication(challenge=b"")))
+        challenge = tlv.unwrap(tlv.unwrap(asked, 0x7C), 0x81)
+        assert len(challenge) == 8
+        shown = Authentication(response=encryptor.update(challenge))
+        assert sw(card, piv.general_authenticate(algorithm, 0x9B, shown)) == 0x9000
+    send(card, piv.put_data(0x5FC102, b""))
+    assert sw(card, piv.general_authenticate(0x0A, 0x9B, Authentication(challenge=b""))) == 0x6A86
+
+
+def test_an_issued_card_knows_no_tdes() -> None:
+    card = admin()
+    send(card, yubico.set_management_key(0x03, bytes(range(24))))
+    card.persistent.commit([Life(Owner.CARD, LifeCycle.SECURED)])
+    assert sw(card, yubico.set_management_key(0x03, bytes(24))) == 0x6A80
+    assert sw(card, piv.general_authenticate(0x03, 0x9B, Authentication(challenge=b""))) == 0x6985
+    send(card, yubico.set_management_key(0x0C, bytes(32)))
+    assert authenticate(card, 0x0C, bytes(32)) == 0x9000
 
 
 @pytest.mark.parametrize(

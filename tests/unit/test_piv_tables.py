@@ -116,5 +116,7 @@ def test_algorithms_stand_where_the_standard_has_them() -> None:
     assert Algorithm.RSA_1024 not in KEYS[KeyRef.PIV_AUTH].algorithms
     assert Algorithm.RSA_1024 in KEYS[KeyRef.RETIRED_1].algorithms
     assert Algorithm.AES_128 in KEYS[KeyRef.CARD_AUTH].algorithms
+    assert {ref for ref, row in KEYS.items() if Algorithm.ED25519 in row.algorithms} == {0x9A, 0x9C, 0x9E}
+    assert {ref for ref, row in KEYS.items() if Algorithm.X25519 in row.algorithms} == {0x9D, *RETIRED_KEYS}
     assert BLOCK_BYTES[Algorithm.TDES_3KEY] == 8
     assert BLOCK_BYTES[Algorithm.AES_256] == 16

@@ -12,6 +12,7 @@ from cardlink.piv.templates import (
     Authentication,
     EcPublicKey,
     KeyRequest,
+    OctetPublicKey,
     PublicKey,
     RsaPublicKey,
     decode_apt,
@@ -158,6 +159,9 @@ MODULUS = b"\x80" + bytes(254) + b"\x01"
         (EcPublicKey(POINT), Algorithm.P_256, "7F4943864104"),
         (EcPublicKey(b"\x04" + bytes(96)), Algorithm.P_384, "7F4963866104"),
         (RsaPublicKey(MODULUS), Algorithm.RSA_2048, "7F498201098182010080"),
+        (RsaPublicKey(b"\x80" + bytes(510) + b"\x01"), Algorithm.RSA_4096, "7F498202098182020080"),
+        (OctetPublicKey(bytes(range(32))), Algorithm.ED25519, "7F49228620000102"),
+        (OctetPublicKey(bytes(range(32))), Algorithm.X25519, "7F49228620000102"),
     ],
 )
 def test_public_keys(key: PublicKey, algorithm: Algorithm, head: str) -> None:
@@ -191,6 +195,9 @@ RSA = tlv.encode(0x81, MODULUS)
         (key_pair(tlv.encode(0x81, b"\x00" + MODULUS) + bytes.fromhex("8203010001")), Algorithm.RSA_2048, "odd"),
         (key_pair(tlv.encode(0x81, b"\x7f" + MODULUS[1:]) + bytes.fromhex("8203010001")), Algorithm.RSA_2048, "odd"),
         (key_pair(tlv.encode(0x81, MODULUS[:-1] + b"\x02") + bytes.fromhex("8203010001")), Algorithm.RSA_2048, "odd"),
+        (key_pair(tlv.encode(0x86, POINT)), Algorithm.ED25519, "want 86 with 32"),
+        (key_pair(tlv.encode(0x86, bytes(31))), Algorithm.X25519, "want 86 with 32"),
+        (key_pair(tlv.encode(0x81, bytes(32))), Algorithm.X25519, "want 86 with 32"),
         (key_pair(tlv.encode(0x86, POINT)), Algorithm.AES_128, "algorithm 08"),
         (key_pair(tlv.encode(0x86, POINT)), 0x99, "algorithm 99"),
     ],
