@@ -3,7 +3,7 @@
 import logging
 from urllib.parse import urlencode
 
-from flask import Flask, Response, g, render_template, request
+from flask import Flask, Response, g, make_response, render_template, request
 from flask_wtf.csrf import CSRFError, CSRFProtect
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
@@ -136,13 +136,18 @@ def _stale_form(error: Exception) -> tuple[str, int]:
     return _page(400, t("web.stale_form"))
 
 
-def _http_error(error: Exception) -> tuple[str, int] | BaseResponse:
+def _http_error(error: Exception) -> BaseResponse:
     if not isinstance(error, HTTPException):
         raise error
     if error.code is None or error.code < 400:
         return error.get_response()
     known = error.code in (400, 401, 403, 404, 405, 413, 429)
-    return _page(error.code, t(f"web.http.{error.code}" if known else "web.http.other"))
+    page, code = _page(error.code, t(f"web.http.{error.code}" if known else "web.http.other"))
+    answer = make_response(page, code)
+    wait_s = getattr(error, "retry_after", None)
+    if wait_s is not None:
+        answer.headers["Retry-After"] = str(wait_s)
+    return answer
 
 
 def _database_error(error: Exception) -> tuple[str, int]:

@@ -76,8 +76,8 @@ def do_welcome(token: str) -> Response | tuple[str, int]:
         flash(t("web.passwords_differ"), "bad")
         return redirect(url_for("auth.show_welcome", token=token))
     try:
+        user = invitations.accept(parts().factory, token, password, now())
         with transaction() as session:
-            user = invitations.accept(session, token, password, now())
             fresh = sessions.begin(session, user, now())
     except IssuerError as error:
         flash(explain(error), "bad")

@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 
 from flask import current_app, flash, g, request
@@ -16,24 +16,28 @@ from issuer.config import Config
 from issuer.database import SessionFactory
 from issuer.days import LOCAL
 from issuer.errors import Forbidden, IssuerError, Refused
+from issuer.limits import RateLimit
 from issuer.messages import catalogue
 from issuer.policy import Actor
 from issuer.trust.port import Signing
 
 EXTENSION = "themo"
 LANGUAGE_COOKIE = "lang"
+QUESTIONS_PER_S, QUESTIONS_AT_ONCE = 10.0, 120
+"""The public questions of one address: a desk that scans card after card passes, who walks through a list does not."""
 MANY = 2**53
 """No row number or place of the feed is that high, here or in a browser."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What the pages are wired to: settings, database, HSM, clock."""
+    """What the pages are wired to: settings, database, HSM, clock; and how often an address may ask."""
 
     config: Config
     factory: SessionFactory
     hsm: Signing
     now: Callable[[], datetime]
+    questions: RateLimit = field(default_factory=lambda: RateLimit(QUESTIONS_PER_S, QUESTIONS_AT_ONCE))
 
 
 @dataclass(frozen=True, slots=True)

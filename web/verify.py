@@ -1,21 +1,33 @@
 """The public page behind the QR, and the two questions its script asks: the signers' keys, a card's status."""
 
 import base64
+import time
 from datetime import date
 
-from flask import Blueprint, Response, abort, jsonify, render_template
+from flask import Blueprint, Response, abort, jsonify, render_template, request
+from werkzeug.exceptions import TooManyRequests
 
 from cardlink.statements.cose_key import CoseKey
 from cardlink.statements.trust import Trust, Use, reload_trust_list
 from issuer.errors import NotFound
 from issuer.registry import agencies
 from issuer.trust import status, trust_list
-from web.site import now, number_asked, reading
+from web.site import now, number_asked, parts, reading
 
 pages = Blueprint("verify", __name__)
 
 FAR_AWAY = date(9999, 12, 31)
 """The script knows the expiry from the signed statement; the server only says what the list says."""
+
+
+@pages.before_request
+def keep_within_the_limit() -> None:
+    """Refuse who asks too often; the page itself is the same for all and costs nothing, so it is not counted."""
+    if request.endpoint == "verify.index":
+        return
+    wait_s = parts().questions.wait_s(request.remote_addr or "", time.monotonic())
+    if wait_s:
+        raise TooManyRequests(retry_after=int(wait_s) + 1)
 
 
 @pages.get("/v")

@@ -9,6 +9,7 @@ from issuer import ids, policy
 from issuer.accounts import passwords, users
 from issuer.accounts.tables import Invitation, User
 from issuer.audit import log as audit
+from issuer.database import SessionFactory, reading, transaction
 from issuer.errors import NotFound, Refused
 from issuer.policy import Action, Actor
 
@@ -38,23 +39,29 @@ def look(session: Session, token: str, now: datetime) -> User:
     return session.get_one(User, _living(session, token, now).user_id)
 
 
-def accept(session: Session, token: str, password: str, now: datetime) -> User:
-    """Set the password and use the link up; every session of the user ends. Raises NotFound, Refused."""
-    invitation = _living(session, token, now)
-    user = session.get_one(User, invitation.user_id)
-    passwords.check_new(password, user.login)
-    used = session.connection().execute(
-        update(Invitation)
-        .where(Invitation.token_hash == invitation.token_hash, Invitation.used.is_(None))
-        .values(used=now)
-    )
-    if used.rowcount != 1:
-        raise NotFound("accounts.dead_link")
-    user.password_hash = passwords.make_hash(password)
-    session.flush()
-    users.end_sessions(session, user.id, now)
-    audit.append(session, Actor(user.id, user.login, ()), "user.password_set", user.login, {}, now)
-    return user
+def accept(factory: SessionFactory, token: str, password: str, now: datetime) -> User:
+    """Set the password and use the link up; every session of the user ends. Raises NotFound, Refused.
+
+    No transaction is open while the password is hashed; of two who use a link at once, one comes through.
+    """
+    with reading(factory) as session:
+        passwords.check_new(password, look(session, token, now).login)
+    stored = passwords.make_hash(password)
+    with transaction(factory) as session:
+        invitation = _living(session, token, now)
+        user = session.get_one(User, invitation.user_id)
+        used = session.connection().execute(
+            update(Invitation)
+            .where(Invitation.token_hash == invitation.token_hash, Invitation.used.is_(None))
+            .values(used=now)
+        )
+        if used.rowcount != 1:
+            raise NotFound("accounts.dead_link")
+        user.password_hash = stored
+        session.flush()
+        users.end_sessions(session, user.id, now)
+        audit.append(session, Actor(user.id, user.login, ()), "user.password_set", user.login, {}, now)
+        return user
 
 
 def _living(session: Session, token: str, now: datetime) -> Invitation:

@@ -55,7 +55,8 @@ def sign_in(factory: SessionFactory, login: str, password: str, address: str, no
         stored = user.password_hash if user is not None and user.is_active else None
     if user is None or not passwords.matches(stored, password):
         with transaction(factory) as session:
-            _note_failure(session, name, address, now)
+            # a login that nobody has may be a password typed into the wrong field: the books must not keep it
+            _note_failure(session, name if user is not None else "?", address, now)
         return TurnedAway("accounts.wrong_password")
     with transaction(factory) as session:
         user = session.get_one(User, user.id)
@@ -64,6 +65,7 @@ def sign_in(factory: SessionFactory, login: str, password: str, address: str, no
         if passwords.is_outdated(stored):
             user.password_hash = passwords.make_hash(password)
         _succeeded(session, name, address)
+        sessions.sweep(session, now)
         audit.append(session, Actor(user.id, user.login, ()), "user.signed_in", user.login, {"address": address}, now)
         return Welcome(sessions.begin(session, user, now), user.login)
 

@@ -30,10 +30,10 @@ from issuer.errors import IssuerError, NotFound
 from issuer.feed import intake, snapshots
 from issuer.feed.hub import GREETING, MAX_BUFFER_BYTES, Hub, Subscriber, status_frame
 from issuer.feed.intake import MAX_RECORDS_BODY, ReceiptQueue
-from issuer.feed.limits import RateLimit
 from issuer.feed.signing import FeedSigner
 from issuer.feed.snapshots import Snapshots
 from issuer.feed.source import Source
+from issuer.limits import RateLimit
 from issuer.trust.port import HsmError
 from issuer.trust.status import Position
 

@@ -1,5 +1,6 @@
 """Accounts: roles by agency, invitations used once, sessions that end at once."""
 
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -105,32 +106,56 @@ def test_the_last_administrator_stays(session: Session) -> None:
     assert not chief.is_active
 
 
-def test_an_invitation_sets_the_password_once(session: Session) -> None:
-    user = hoa(session)
+def test_an_invitation_sets_the_password_once(session: Session, factory: SessionFactory) -> None:
+    hoa(session)
     token = invitations.invite(session, SETUP, "hoa", NOW)
     assert invitations.look(session, token, NOW).login == "hoa"
-    invitations.accept(session, token, PASSWORD, NOW)
+    session.commit()
+    user = invitations.accept(factory, token, PASSWORD, NOW)
     assert passwords.matches(user.password_hash, PASSWORD)
     assert PASSWORD not in str(user.password_hash)
     with pytest.raises(NotFound, match=r"accounts\.dead_link"):
-        invitations.accept(session, token, PASSWORD + "!", NOW)
+        invitations.accept(factory, token, PASSWORD + "!", NOW)
 
 
-def test_an_invitation_dies_with_time_a_newer_one_and_the_account(session: Session) -> None:
-    user = hoa(session)
-    late = invitations.invite(session, SETUP, "hoa", NOW)
+def test_of_two_who_use_a_link_at_once_one_comes_through(session: Session, factory: SessionFactory) -> None:
+    hoa(session)
+    token = invitations.invite(session, SETUP, "hoa", NOW)
+    session.commit()
+    said: list[str] = []
+
+    def use(password: str) -> None:
+        try:
+            invitations.accept(factory, token, password, NOW)
+            said.append("in")
+        except NotFound as refused:
+            said.append(refused.code)
+
+    both = [threading.Thread(target=use, args=(f"{PASSWORD} {number}",)) for number in range(2)]
+    for one in both:
+        one.start()
+    for one in both:
+        one.join()
+    assert sorted(said) == ["accounts.dead_link", "in"]
+
+
+def test_an_invitation_dies_with_time_a_newer_one_and_the_account(factory: SessionFactory) -> None:
+    with database.transaction(factory) as session:
+        user = hoa(session)
+        late = invitations.invite(session, SETUP, "hoa", NOW)
+        with pytest.raises(NotFound):
+            invitations.look(session, late, NOW + invitations.LIFETIME)
+        newer = invitations.invite(session, SETUP, "hoa", NOW)
+        with pytest.raises(NotFound):
+            invitations.look(session, late, NOW)
+        users.deactivate(session, SETUP, user.id, NOW)
     with pytest.raises(NotFound):
-        invitations.look(session, late, NOW + invitations.LIFETIME)
-    newer = invitations.invite(session, SETUP, "hoa", NOW)
-    with pytest.raises(NotFound):
-        invitations.look(session, late, NOW)
-    users.deactivate(session, SETUP, user.id, NOW)
-    with pytest.raises(NotFound):
-        invitations.accept(session, newer, PASSWORD, NOW)
-    with pytest.raises(Refused, match=r"accounts\.inactive"):
-        invitations.invite(session, SETUP, "hoa", NOW)
-    with pytest.raises(NotFound):
-        invitations.look(session, "guess", NOW)
+        invitations.accept(factory, newer, PASSWORD, NOW)
+    with database.transaction(factory) as session:
+        with pytest.raises(Refused, match=r"accounts\.inactive"):
+            invitations.invite(session, SETUP, "hoa", NOW)
+        with pytest.raises(NotFound):
+            invitations.look(session, "guess", NOW)
 
 
 @pytest.mark.parametrize(
@@ -142,13 +167,15 @@ def test_an_invitation_dies_with_time_a_newer_one_and_the_account(session: Sessi
         ("my name is HOA, yes", "accounts.password_weak"),
     ],
 )
-def test_a_weak_password_is_refused_and_the_link_lives_on(session: Session, password: str, code: str) -> None:
-    hoa(session)
-    token = invitations.invite(session, SETUP, "hoa", NOW)
+def test_a_weak_password_is_refused_and_the_link_lives_on(factory: SessionFactory, password: str, code: str) -> None:
+    with database.transaction(factory) as session:
+        hoa(session)
+        token = invitations.invite(session, SETUP, "hoa", NOW)
     with pytest.raises(Refused) as refused:
-        invitations.accept(session, token, password, NOW)
+        invitations.accept(factory, token, password, NOW)
     assert refused.value.code == code
-    assert invitations.look(session, token, NOW)
+    with database.reading(factory) as session:
+        assert invitations.look(session, token, NOW)
 
 
 def opened(factory: SessionFactory, *grants: Grant) -> tuple[User, str]:

@@ -16,10 +16,10 @@ from issuer.access import bundles, rules
 from issuer.access.rules import Effect, RulePlan
 from issuer.database import SessionFactory
 from issuer.feed.hub import CURRENT_FOR_S, Hub, base64url, number_frame, status_frame
-from issuer.feed.limits import MAX_ADDRESSES, RateLimit
 from issuer.feed.signing import FeedSigner
 from issuer.feed.snapshots import RENEW_AT_AGE, Snapshots
 from issuer.feed.source import KEEP_OUTBOX, Source
+from issuer.limits import MAX_ADDRESSES, RateLimit
 from issuer.outbox import Kind
 from issuer.trust import status
 from issuer.trust.status import Position

@@ -13,6 +13,7 @@ from cardlink.statements import cose, qr
 from issuer import database
 from issuer.cards import blocking
 from issuer.cards.blocking import BlockReason
+from web.site import QUESTIONS_AT_ONCE
 
 
 @pytest.fixture
@@ -70,3 +71,14 @@ def test_the_status_is_one_word(console: Console) -> None:
 @pytest.mark.parametrize("query", ["", "list=1", "idx=1", "list=x&idx=1", "list=-1&idx=1", "list=1&idx=1e9"])
 def test_a_question_that_is_none_is_refused(console: Console, query: str) -> None:
     page(console.client().get(f"/v/status?{query}"), 400)
+
+
+def test_who_walks_through_a_list_is_told_to_wait(console: Console) -> None:
+    client = console.client()
+    answers = [client.get("/v/status?list=1&idx=0").status_code for _ in range(QUESTIONS_AT_ONCE + 20)]
+    assert answers[0] == 200
+    assert answers[-1] == 429
+    late = client.get("/v/keys")
+    assert late.status_code == 429
+    assert int(late.headers["Retry-After"]) >= 1
+    assert client.get("/v").status_code == 200
