@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from time import perf_counter
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -18,8 +19,8 @@ from ykman.pcsc import ScardSmartCardConnection
 from yubikit.piv import KEY_TYPE, SLOT, PivSession
 
 
-def tap(reader: object, issuer: x509.Certificate) -> None:
-    connection = ScardSmartCardConnection(reader.createConnection())  # type: ignore[attr-defined]
+def tap(reader: Any, issuer: x509.Certificate) -> None:
+    connection = ScardSmartCardConnection(reader.createConnection())
     try:
         session = PivSession(connection)
         certificate = session.get_certificate(SLOT.CARD_AUTH)

@@ -33,11 +33,12 @@ class Ended(Exception):
 def main() -> int:
     """Run the demo. Exit 0 when all came out as it should (or Ctrl-C ended it), 1 at the first thing that did not."""
     options = _options()
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _end)
     folder = options.folder or Path(tempfile.mkdtemp(prefix="themo-demo-"))
-    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "logs").mkdir(parents=True, exist_ok=True)
+    # Beside the other processes' words, not into the display.
+    logging.basicConfig(level=logging.WARNING, filename=folder / "logs" / "demo.log")
     display = Display(options.lang, TEXTS, STAGES)
     try:
         with display:

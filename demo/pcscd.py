@@ -51,8 +51,8 @@ def unavailable() -> str | None:
         return "pcscd is not installed (apt-get install pcscd)"
     if not DRIVER.exists():
         return f"the virtual reader's driver is missing ({DRIVER.name}; ./run demo fetches it)"
-    if not shutil.which("unshare") or not shutil.which("nsenter"):
-        return "unshare and nsenter are missing (apt-get install util-linux)"
+    if not all(shutil.which(name) for name in ("unshare", "nsenter", "setpriv")):
+        return "unshare, nsenter or setpriv is missing (apt-get install util-linux)"
     # Binding a directory is what a container without the right to mount refuses; unshare alone may still succeed there.
     attempt = subprocess.run(
         [*_unshare(), "sh", "-c", "mount --bind /tmp /mnt && ip link set lo up"],
@@ -88,7 +88,7 @@ def virtual_reader(driver: Path = DRIVER) -> Iterator[VirtualReader]:
         )
         with (home / "pcscd.log").open("wb") as output:
             outer = subprocess.Popen(
-                [*_unshare(), "sh", "-c", _INSIDE, "sh", str(run), str(conf)],
+                [*_ENDS_WITH_US, *_unshare(), "sh", "-c", _INSIDE, "sh", str(run), str(conf)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -115,6 +115,9 @@ _INSIDE = """
 [ -d /run/pcscd ] || { mount -t tmpfs tmpfs /run && mkdir /run/pcscd; } || exit 1
 mount --bind "$1" /run/pcscd && ip link set lo up && exec pcscd --foreground --error --config "$2"
 """
+
+# unshare gets SIGKILL when the thread that started it ends, however that is, and takes pcscd with it (--kill-child).
+_ENDS_WITH_US = ("setpriv", "--pdeathsig", "KILL")
 
 
 def _path() -> str:

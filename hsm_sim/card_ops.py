@@ -257,7 +257,7 @@ def _versions(args: list[Any]) -> str:
     return f"{args[4]}>{args[3]}"
 
 
-S, B, I, L = (str,), (bytes,), (int,), (list,)  # noqa: E741
+S, B, I, L = (str,), (bytes,), (int,), (list,)  # noqa: E741 - one letter each, for the table
 CARD_SPECS: dict[str, Spec] = {
     Op.DERIVE_CHECK: Spec((S, B, I, I), by_label, _derive_check),
     Op.OPEN_SESSION: Spec((S, S, S, B, I, B, B, I, I), by_opening_key, _open_session, lambda args: args[3].hex()),

@@ -133,7 +133,7 @@ def _signed_many(args: list[Any]) -> str:
     return f"{len(args[2])} {hashlib.sha256(b''.join(hashes)).hexdigest()[:32]}"
 
 
-S, B, I, L = (str,), (bytes,), (int,), (list,)  # noqa: E741
+S, B, I, L = (str,), (bytes,), (int,), (list,)  # noqa: E741 - one letter each, for the table
 SPECS: dict[str, Spec] = {
     Op.STATUS: Spec((), no_key, _status),
     Op.KEYS: Spec((), no_key, _keys),

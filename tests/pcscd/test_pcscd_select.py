@@ -1,11 +1,14 @@
 """The carrier over a real pcscd and the virtual reader: one SELECT, both faces, a pulled card, an exclusive session."""
 
+import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from card_slot import ServedCard, served_card
+from card_slot import ROOT, ServedCard, served_card
 
 from cardlink.errors import LinkLost
 from cardlink.piv import commands
@@ -49,6 +52,26 @@ def select_until_lost(connection: Connection) -> None:
 
 def test_both_slots_of_the_virtual_reader_are_listed(virtual: VirtualReader) -> None:
     assert len([name for name in reader_names() if name.startswith("Virtual PCD")]) == 2
+
+
+def test_pcscd_ends_with_a_run_that_is_killed() -> None:
+    script = (
+        "from demo.pcscd import virtual_reader\nwith virtual_reader() as r: print(r.pid, r.socket, flush=True); input()"
+    )
+    run = subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    assert run.stdout is not None
+    pid, socket = run.stdout.readline().split()
+    pcscd = Path("/proc", pid)
+    assert pcscd.exists()
+    run.kill()
+    run.communicate()
+    deadline = time.monotonic() + 5
+    while pcscd.exists():
+        assert time.monotonic() < deadline, "pcscd outlived the run"
+        time.sleep(0.02)
+    shutil.rmtree(Path(socket).parent.parent)  # a killed run sweeps nothing
 
 
 @pytest.mark.parametrize("interface", ["contact", "contactless"])

@@ -352,7 +352,10 @@ def test_get_status_tells_domain_and_applications() -> None:
 def test_the_card_goes_through_its_life_and_only_forward() -> None:
     card = card_with()
     host = open_channel(card)
-    to = lambda state: host.say(inventory.set_status(inventory.Scope.ISSUER_DOMAIN, state, ISD))[1]  # noqa: E731
+
+    def to(state: int) -> int:
+        return host.say(inventory.set_status(inventory.Scope.ISSUER_DOMAIN, state, ISD))[1]
+
     assert to(0x01) == 0x6985
     assert to(0x7F) == 0x6985
     assert to(0x0F) == 0x9000

@@ -51,7 +51,7 @@ CONTENTS = {1: b"chuid\xfe\x00", 2: b"face\xfe\x00", 16: b""}
 
 
 class Row(core.Sequence):
-    _fields = [("number", core.Integer), ("value", core.OctetString)]  # noqa: RUF012 - asn1crypto's own form
+    _fields = [("number", core.Integer), ("value", core.OctetString)]  # noqa: RUF012 - asn1crypto wants it so - asn1crypto's own form
 
 
 class Rows(core.SequenceOf):

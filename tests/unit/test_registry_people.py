@@ -70,7 +70,7 @@ def test_a_wrong_declaration_is_refused_with_its_reason(
     session: Session, changes: dict[str, object], code: str
 ) -> None:
     with pytest.raises(Refused) as refused:
-        people.declare(session, CLERK, replace(facts(), **changes), "form", NOW)  # type: ignore[arg-type]
+        people.declare(session, CLERK, replace(facts(), **changes), "form", NOW)  # type: ignore[arg-type]  # fields of the facts
     assert refused.value.code == code
 
 

@@ -12,7 +12,7 @@ from issuer.audit import log
 from issuer.database import SessionFactory
 from issuer.errors import Conflict, Forbidden, NotFound, Refused
 from issuer.ids import new_id
-from issuer.policy import Role
+from issuer.policy import Actor, Role
 from issuer.registry import people, workflow
 from issuer.registry.tables import Person, RecordState
 from issuer.registry.workflow import Advanced, Step
@@ -36,9 +36,9 @@ def person(session: Session) -> Person:
     return people.declare(session, CLERK, facts(), "form", NOW)
 
 
-def go(session: Session, person: Person, *steps: tuple[Step, object]) -> Person:
+def go(session: Session, person: Person, *steps: tuple[Step, Actor]) -> Person:
     for step, actor in steps:
-        person = workflow.advance(session, actor, person.id, 1, step, "đúng", NOW)  # type: ignore[arg-type]
+        person = workflow.advance(session, actor, person.id, 1, step, "đúng", NOW)
     return person
 
 
