@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from messaging_host import MessagingHost, collect
 from notation import parse
 
+from cardlink.gp.commands import put_key_set
 from cardlink.gp.scp03 import (
     SessionCiphers,
     StaticKeys,
@@ -23,11 +24,12 @@ from cardlink.iso7816.apdu import Command, decode_command
 from cardlink.piv.tables import Interface
 from cardos.card import Card
 from cardos.factory import make_blank
-from cardos.store import MemoryStore
+from cardos.store import MemoryStore, Store
 
 # keys and references made up for these tests
 SERIAL = bytes.fromhex("0001000200C0FFEE0001")
 TRANSPORT = StaticKeys(bytes(range(16)), bytes(range(16, 32)), bytes(range(32, 48)))
+NEW_KEYS = StaticKeys(bytes(16), bytes([1]) * 16, bytes([2]) * 16)
 ADMIN_KEY = bytes.fromhex("0102030405060708") * 3
 CODE = b"20304050"
 
@@ -46,6 +48,7 @@ VALUES = {
     "CODE": CODE,
     "WRONGCODE": b"00000000",
     "GLOBAL": b"24681357",
+    "NEWSET": put_key_set(NEW_KEYS, TRANSPORT.dek, 0x01).encode().data,
     "DISCOVERY": bytes.fromhex("7E124F0BA0000003080000100001005F2F02"),
     # the generator of the curve, a point like any other; and one that is on no curve
     "P256": bytes.fromhex(
@@ -103,8 +106,8 @@ class Channel:
 class Session:
     """One card, one face, and what its host remembers."""
 
-    def __init__(self, records: Mapping[bytes, bytes], face: str = "contact", store: MemoryStore | None = None) -> None:
-        self.store = store or MemoryStore(records)
+    def __init__(self, records: Mapping[bytes, bytes], face: str = "contact", store: Store | None = None) -> None:
+        self.store: Store = store or MemoryStore(records)
         self.card = Card(self.store)
         self.face = Interface(face)
         self.messaging: MessagingHost | None = None
@@ -233,6 +236,14 @@ def become_admin(session: Session) -> None:
     session.must("00 87 0A 9B (7C [82 [PROOF]])")
 
 
+def wrong_pin(session: Session) -> None:
+    assert session.say("00 20 00 80 (WRONG)")[0] == 0x63
+
+
+def wrong_puk(session: Session) -> None:
+    assert session.say("00 2C 00 80 (WRONGPUK NEWPIN)")[0] == 0x63
+
+
 def block_pin(session: Session) -> None:
     while session.say("00 20 00 80 (WRONG)") != b"\x69\x83":
         pass
@@ -273,6 +284,8 @@ BEFORE: dict[str, Callable[[Session], None]] = {
     "try-pin": try_pin,
     "gap": gap,
     "admin": become_admin,
+    "wrong-pin": wrong_pin,
+    "wrong-puk": wrong_puk,
     "pin-blocked": block_pin,
     "puk-blocked": block_puk,
     "SM": open_messaging,
@@ -284,7 +297,7 @@ BEFORE: dict[str, Callable[[Session], None]] = {
 }
 
 
-def prepared(card: str, before: str, face: str, store: MemoryStore | None = None) -> Session:
+def prepared(card: str, before: str, face: str, store: Store | None = None) -> Session:
     """A card of that name in that state: PIV is selected first unless `before` begins with "cold" or "domain"."""
     session = Session(CARDS[card](), face, store)
     words = [word for word in before.split() if word != "-"]
@@ -303,6 +316,12 @@ def prepared(card: str, before: str, face: str, store: MemoryStore | None = None
 def blank() -> dict[bytes, bytes]:
     """As it leaves the factory: no objects, no keys in the slots."""
     return make_blank(SERIAL, TRANSPORT)
+
+
+@cache
+def counted() -> dict[bytes, bytes]:
+    """From the factory, with SCP03's pseudo-random challenges, for which the card counts its channels (i = 70)."""
+    return make_blank(SERIAL, TRANSPORT, 0x70)
 
 
 @cache
@@ -367,5 +386,5 @@ def pairing() -> dict[bytes, bytes]:
 
 
 CARDS: dict[str, Callable[[], dict[bytes, bytes]]] = {
-    one.__name__: one for one in (blank, issued, empty, messaging, vci, pairing)
+    one.__name__: one for one in (blank, counted, issued, empty, messaging, vci, pairing)
 }
