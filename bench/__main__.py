@@ -6,7 +6,7 @@ import logging
 import subprocess
 import sys
 
-NAMES = ("door", "personalise")
+NAMES = ("door", "personalise", "card")
 
 
 def main() -> int:

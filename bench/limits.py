@@ -7,10 +7,12 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.cmac import CMAC
 
 ES256 = ec.ECDSA(hashes.SHA256())
+_PREHASHED = ec.ECDSA(Prehashed(hashes.SHA256()))
 
 
 class BareEcdsa:
@@ -18,6 +20,7 @@ class BareEcdsa:
 
     def __init__(self) -> None:
         self._message = os.urandom(200)
+        self._digest = os.urandom(32)
         self._private = ec.generate_private_key(ec.SECP256R1())
         self._public = self._private.public_key()
         self._signature = self._private.sign(self._message, ES256)
@@ -25,6 +28,10 @@ class BareEcdsa:
     def sign(self) -> None:
         """One signature."""
         self._private.sign(self._message, ES256)
+
+    def sign_digest(self) -> None:
+        """One signature over a digest, as a card makes it."""
+        self._private.sign(self._digest, _PREHASHED)
 
     def verify(self) -> None:
         """One verification."""
@@ -60,6 +67,47 @@ def bare_protection(command_bytes: int, answer_bytes: int) -> Callable[[], None]
                 Cipher(algorithms.AES(key), modes.CBC(block)).encryptor().update(text)
 
     return run
+
+
+class BareScp03:
+    """The AES of one SCP03 exchange at the card: C-MAC, decryption, encryption and R-MAC, keys expanded beforehand.
+
+    A MAC is a copy of a ready one. Each of the two ICVs is one block of a ready ECB context and starts a CBC context of
+    its own, as `cryptography` has it. `running` is less than any card can do with it: the CBC contexts just run on,
+    under the wrong ICV.
+    """
+
+    def __init__(self, command_bytes: int, answer_bytes: int, key_bytes: int = 32) -> None:
+        """Of data in the clear: header, padding and chaining value are added."""
+        self._aes = algorithms.AES(os.urandom(key_bytes))
+        self._mac = CMAC(self._aes)
+        self._icv = Cipher(self._aes, modes.ECB()).encryptor()  # noqa: S305 one block, a counter
+        running = Cipher(self._aes, modes.CBC(bytes(16)))
+        self._encryptor, self._decryptor = running.encryptor(), running.decryptor()
+        self._command = bytes((command_bytes // 16 + 1) * 16)
+        self._answer = bytes((answer_bytes // 16 + 1) * 16)
+        self._maced = (bytes(16 + 5) + self._command, bytes(16) + self._answer + bytes(2))
+        self._counter = bytes(16)
+
+    def __call__(self) -> None:
+        """The operations of one exchange."""
+        self._two_macs()
+        Cipher(self._aes, modes.CBC(self._icv.update(self._counter))).decryptor().update(self._command)
+        Cipher(self._aes, modes.CBC(self._icv.update(self._counter))).encryptor().update(self._answer)
+
+    def running(self) -> None:
+        """The same without setting up a context for an ICV."""
+        self._two_macs()
+        self._icv.update(self._counter)
+        self._decryptor.update(self._command)
+        self._icv.update(self._counter)
+        self._encryptor.update(self._answer)
+
+    def _two_macs(self) -> None:
+        for text in self._maced:
+            mac = self._mac.copy()
+            mac.update(text)
+            mac.finalize()
 
 
 class BareCommit:

@@ -5,7 +5,8 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from bench.constant_card import ConstantCard
-from bench.limits import BareCommit, BareEcdsa, bare_protection
+from bench.limits import BareCommit, BareEcdsa, BareScp03, bare_protection
+from bench.sample_card import GET_SHORT, SELECT, SIGN, VERIFY, write_image
 from bench.software_card import software_card
 from cardlink.piv.commands import GET_CARD_CREDENTIAL_APDU, SELECT_PIV_APDU, sign_with_card_key_apdu, unwrap_object
 from cardlink.piv.tables import CARD_CREDENTIAL, Interface
@@ -13,6 +14,8 @@ from cardlink.piv.templates import decode_response
 from cardlink.statements.challenge import verify_answer
 from cardlink.transport.connection import command
 from cardlink.transport.loopback import Loopback
+from cardos.card import Card
+from cardos.image import FileStore
 
 
 def test_the_constant_card_answers_with_the_lengths_asked_for_and_begins_again_at_a_reset() -> None:
@@ -41,6 +44,22 @@ def test_the_bare_limits_run(tmp_path: Path) -> None:
     bare.cached_check()
     bare.make_key()
     bare_protection(255, 10)()
+    bare.sign_digest()
+    protection = BareScp03(5, 21)
+    protection()
+    protection.running()
     commit = BareCommit(tmp_path / "bare.db")
     commit()
     commit.close()
+
+
+def test_the_sample_card_in_a_file_answers_what_the_benchmark_asks(tmp_path: Path) -> None:
+    file = write_image(tmp_path)
+    store = FileStore(file.image, file.secret)
+    card = Card(store)
+    try:
+        sizes = [len(command(Loopback(card.transmit), apdu)) for apdu in (SELECT, GET_SHORT, VERIFY, SIGN)]
+    finally:
+        store.close()
+    assert sizes[:3] == [24, 20, 0]
+    assert sizes[3] > 70
