@@ -2,6 +2,7 @@
 
 from cardlink.errors import CardStatus
 from cardlink.iso7816.apdu import Command, command_name
+from cardlink.iso7816.cla import CHAIN_BIT
 from cardlink.iso7816.sw import SUCCESS_BYTES, SW, more_available
 
 CHAIN_BYTES_MAX = 20_480  # a facial image of 12,710 bytes and room to spare
@@ -13,14 +14,14 @@ class Chain:
     __slots__ = ("_head", "_parts", "_size")
 
     def __init__(self, first: Command) -> None:
-        self._head = (first.ins, first.p1, first.p2)
+        self._head = (first.cla & ~CHAIN_BIT, first.ins, first.p1, first.p2)
         self._parts: list[bytes] = []
         self._size = 0
         self.add(first)
 
     def continues(self, command: Command) -> bool:
         """Is this the next block of the same command; anything else interrupts the chain."""
-        return (command.ins, command.p1, command.p2) == self._head
+        return (command.cla & ~CHAIN_BIT, command.ins, command.p1, command.p2) == self._head
 
     def add(self, block: Command) -> None:
         """Keep one more block. Raises CardStatus 6A84 when the chain grows beyond what the card can hold."""

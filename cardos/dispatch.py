@@ -1,7 +1,8 @@
 """From APDU to handler and back: class byte, secure channel, chaining, GET RESPONSE, and the one place that writes SW.
 
-A protected command is checked block by block (the host chains first and protects each block); an answer is protected
-whole and then cut (GlobalPlatform Amendment D §6.2; SP 800-73pt2-5 §4.2).
+Under SCP03 a command is checked block by block (the host chains first and protects each block); under PIV secure
+messaging it is joined first (the host protects the whole and then cuts it). An answer is protected whole and then cut
+by both (GlobalPlatform Amendment D §6.2; SP 800-73pt2-5 §4.2).
 """
 
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from types import MappingProxyType
 
 from cardlink.errors import CardStatus, Malformed
 from cardlink.gp.inventory import AppState, LifeCycle
+from cardlink.gp.scp03 import is_protected_sw
 from cardlink.iso7816.apdu import SHORT_NE_MAX, Command, Ins, command_name, decode_command
 from cardlink.iso7816.cla import CLA_TABLE, Cla, ClaKind, SecureMessaging
 from cardlink.iso7816.sw import SUCCESS_BYTES, SW
@@ -18,31 +20,62 @@ from cardos.buffers import Chain
 from cardos.door import applet as door
 from cardos.errors import StoreFailed
 from cardos.gp import domain
+from cardos.gp.channel import Channel
+from cardos.gp.registry import Warned
 from cardos.piv import applet
+from cardos.piv.messaging import MessagingSession
+from cardos.piv.messaging_key import close_session
 from cardos.records import Owner
 from cardos.state import Handler, Platform, Security
 
 # As plain numbers: each command asks for them, and an attribute of an enumeration goes through its metaclass.
 _GET_RESPONSE, _EXTERNAL_AUTHENTICATE, _SELECT = int(Ins.GET_RESPONSE), int(Ins.EXTERNAL_AUTHENTICATE), int(Ins.SELECT)
 _TERMINATED, _CARD_LOCKED = int(LifeCycle.TERMINATED), int(LifeCycle.CARD_LOCKED)
-_PROPRIETARY = SecureMessaging.PROPRIETARY
+_USABLE = int(AppState.SELECTABLE & ~AppState.INSTALLED)  # the bit that makes an installed application selectable
+_USABLE_BITS = _USABLE | int(AppState.LOCKED)
+
+
+def _refusal(cla: Cla) -> SW | None:
+    """What this card does not speak: other channels, other protection, other people's classes."""
+    if cla.kind in (ClaKind.INVALID, ClaKind.RESERVED, ClaKind.PROPRIETARY):
+        return SW.CLA_NOT_SUPPORTED
+    if cla.channel:
+        return SW.LOGICAL_CHANNEL_NOT_SUPPORTED
+    return SW.SECURE_MESSAGING_NOT_SUPPORTED if cla.secure_messaging is SecureMessaging.ISO else None
+
+
+# The same by class byte.
+_REFUSED = tuple(_refusal(cla) for cla in CLA_TABLE)
+_IN_MESSAGING = tuple(cla.secure_messaging is SecureMessaging.ISO_HEADER for cla in CLA_TABLE)
+_IN_CHANNEL = tuple(cla.secure_messaging is SecureMessaging.PROPRIETARY for cla in CLA_TABLE)
+_IS_CHAINED = tuple(cla.chained for cla in CLA_TABLE)
+_IS_PROPRIETARY = tuple(cla.is_proprietary for cla in CLA_TABLE)
 AID_BYTES_MIN = 5  # shorter than an RID names nobody
 
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """One selectable application: its commands of the interindustry class, and those of GlobalPlatform's."""
+    """One selectable application: its commands of the interindustry class, and those of GlobalPlatform's.
+
+    `chained` may come in parts, `secured` under PIV secure messaging. `owners`: whose life cycles must all allow it
+    to be selected, its own and that of whose data it uses (cardos.gp.registry).
+    """
 
     aid: bytes
     select: Callable[[Platform], bytes]
     handlers: MappingProxyType[int, Handler]
     gp_handlers: MappingProxyType[int, Handler]
     chained: frozenset[int]
+    secured: frozenset[int] = frozenset()
+    owners: tuple[Owner, ...] = ()
 
 
-PIV = Application(applet.AID, applet.select, applet.HANDLERS, applet.GP_HANDLERS, applet.CHAINED)
+PIV = Application(
+    applet.AID, applet.select, applet.HANDLERS, applet.GP_HANDLERS, applet.CHAINED, applet.SECURED, (Owner.PIV,)
+)
 DOMAIN = Application(domain.AID, domain.select, domain.HANDLERS, domain.GP_HANDLERS, domain.CHAINED)
-DOOR = Application(door.AID, door.select, door.HANDLERS, door.GP_HANDLERS, door.CHAINED)
+# The door application acts with PIV's credential and key, so what locks PIV locks it.
+DOOR = Application(door.AID, door.select, door.HANDLERS, door.GP_HANDLERS, door.CHAINED, owners=(Owner.DOOR, Owner.PIV))
 APPLICATIONS = MappingProxyType({one.aid: one for one in (PIV, DOMAIN, DOOR)})
 # What passes in the clear while a channel is open; all else closes it.
 _CLEAR_IN_CHANNEL = frozenset((Ins.SELECT, Ins.GET_RESPONSE, Ins.INITIALIZE_UPDATE))
@@ -69,24 +102,29 @@ def answer(platform: Platform, raw: bytes) -> bytes:
 
 def _answer(platform: Platform, command: Command) -> bytes:
     volatile = platform.volatile
-    cla = CLA_TABLE[command.cla]
-    if cla.value:
-        _require_class(cla, command)
-    if command.ins == _GET_RESPONSE and not cla.value:
+    cla, ins = command.cla, command.ins
+    if ins == _GET_RESPONSE and not cla:
         volatile.chain = None
         return volatile.outgoing.next(command.le or SHORT_NE_MAX)
     if volatile.outgoing.rest:
         volatile.outgoing.clear()
+    if cla:
+        refused = _REFUSED[cla]
+        if refused is not None:
+            volatile.chain = None
+            raise CardStatus(command_name(ins), refused)
+        if _IN_MESSAGING[cla]:
+            return _answer_secured(platform, command)
     channel = None
-    if cla.secure_messaging is _PROPRIETARY and command.ins != _EXTERNAL_AUTHENTICATE:
+    if _IN_CHANNEL[cla] and ins != _EXTERNAL_AUTHENTICATE:
         command = _unprotect(platform, command)
         channel = volatile.channel
-    elif volatile.channel is not None and command.ins not in _CLEAR_IN_CHANNEL:
+    elif volatile.channel is not None and ins not in _CLEAR_IN_CHANNEL:
         volatile.channel = None
-        if command.ins != _EXTERNAL_AUTHENTICATE:
-            raise CardStatus(command_name(command.ins), SW.SECURITY_STATUS_NOT_SATISFIED)
+        if ins != _EXTERNAL_AUTHENTICATE:
+            raise CardStatus(command_name(ins), SW.SECURITY_STATUS_NOT_SATISFIED)
     try:
-        if cla.chained:
+        if _IS_CHAINED[cla]:
             _keep_block(platform, command)
             data = b""
         else:
@@ -94,7 +132,14 @@ def _answer(platform: Platform, command: Command) -> bytes:
                 command = _end_chain(platform, command)
             data = _run(platform, cla, command)
     except Malformed as error:
-        raise CardStatus(command_name(command.ins), SW.INCORRECT_DATA) from error
+        raise CardStatus(command_name(ins), SW.INCORRECT_DATA) from error
+    except Warned as warned:
+        return _warn(channel, warned.data, warned.sw)
+    except CardStatus as status:
+        # an error is answered bare, a warning with its R-MAC (Amendment D §6.2.5)
+        if channel is None or not is_protected_sw(status.sw):
+            raise
+        return _warn(channel, b"", status.sw)
     if channel is not None:
         data = channel.protect(data, SW.SUCCESS)
     size = command.le or SHORT_NE_MAX
@@ -103,15 +148,53 @@ def _answer(platform: Platform, command: Command) -> bytes:
     return volatile.outgoing.send(data, size)
 
 
-def _require_class(cla: Cla, command: Command) -> None:
-    """Refuse what this card does not speak: other channels, other protection, other people's classes."""
-    name = command_name(command.ins)
-    if cla.kind in (ClaKind.INVALID, ClaKind.RESERVED, ClaKind.PROPRIETARY):
-        raise CardStatus(name, SW.CLA_NOT_SUPPORTED)
-    if cla.channel:
-        raise CardStatus(name, SW.LOGICAL_CHANNEL_NOT_SUPPORTED)
-    if cla.secure_messaging in (SecureMessaging.ISO, SecureMessaging.ISO_HEADER):
-        raise CardStatus(name, SW.SECURE_MESSAGING_NOT_SUPPORTED)
+def _warn(channel: Channel | None, data: bytes, sw: int) -> bytes:
+    """A warning with its data, protected where a channel is open."""
+    return (data if channel is None else channel.protect(data, sw)) + int(sw).to_bytes(2, "big")
+
+
+def _answer_secured(platform: Platform, command: Command) -> bytes:
+    """Answer a command under PIV secure messaging; what the command itself comes to stands inside the protection.
+
+    A bare status word says that the protection failed, and ends the session (SP 800-73pt2-5 §4.2.7 and 4.3).
+    """
+    volatile = platform.volatile
+    try:
+        session = _require_messaging(platform, command)
+        if _IS_CHAINED[command.cla]:
+            _keep_block(platform, command)
+            return SUCCESS_BYTES
+        if volatile.chain is not None:
+            command = _end_chain(platform, command)
+        inside = session.unprotect(command)
+    except CardStatus:
+        volatile.chain = None
+        close_session(platform)
+        raise
+    data, sw = b"", int(SW.SUCCESS)
+    volatile.secure_messaging = True
+    try:
+        data = _run(platform, inside.cla, inside)
+    except CardStatus as status:
+        sw = int(status.sw)
+    except Malformed:
+        sw = int(SW.INCORRECT_DATA)
+    except StoreFailed:
+        sw = int(SW.MEMORY_FAILURE)
+    finally:
+        volatile.secure_messaging = False
+    return volatile.outgoing.send(session.protect(data, sw), command.le or SHORT_NE_MAX)
+
+
+def _require_messaging(platform: Platform, command: Command) -> MessagingSession:
+    """The open session. Raises 6882 where there cannot be one, 6982 where there is none."""
+    volatile = platform.volatile
+    if not platform.persistent.messaging_suite or command.ins not in APPLICATIONS[volatile.selected].secured:
+        raise CardStatus(command_name(command.ins), SW.SECURE_MESSAGING_NOT_SUPPORTED)
+    channel, volatile.channel = volatile.channel, None
+    if volatile.messaging is None or channel is not None:
+        raise CardStatus(command_name(command.ins), SW.SECURITY_STATUS_NOT_SATISFIED)
+    return volatile.messaging
 
 
 def _unprotect(platform: Platform, command: Command) -> Command:
@@ -152,15 +235,15 @@ def _end_chain(platform: Platform, command: Command) -> Command:
     return chain.finish(command) if chain is not None and chain.continues(command) else command
 
 
-def _run(platform: Platform, cla: Cla, command: Command) -> bytes:
+def _run(platform: Platform, cla: int, command: Command) -> bytes:
     """Find the handler and let it act."""
     volatile = platform.volatile
     ins = command.ins
     life = platform.persistent.life[Owner.CARD]
     if life == _TERMINATED and ins not in _WHEN_TERMINATED:
         raise CardStatus(command_name(ins), SW.CONDITIONS_NOT_SATISFIED)
-    if cla.value and cla.is_proprietary:
-        if ins == _EXTERNAL_AUTHENTICATE and cla.secure_messaging is _PROPRIETARY:
+    if _IS_PROPRIETARY[cla]:
+        if ins == _EXTERNAL_AUTHENTICATE and _IN_CHANNEL[cla]:
             return domain.external_authenticate(platform, command)
         handler = APPLICATIONS[volatile.selected].gp_handlers.get(ins)
     elif ins == _SELECT:
@@ -179,16 +262,18 @@ def _select(platform: Platform, command: Command) -> bytes:
     life = platform.persistent.life
     if application is None:
         raise CardStatus("SELECT", SW.NOT_FOUND)
-    # the door application acts with PIV's credential and key, so what locks PIV locks it
-    if application is not DOMAIN and life[Owner.PIV] & AppState.LOCKED:
-        raise CardStatus("SELECT", SW.NOT_FOUND)
+    for owner in application.owners:
+        if life[owner] & _USABLE_BITS != _USABLE:
+            raise CardStatus("SELECT", SW.NOT_FOUND)
     if application is not DOMAIN and life[Owner.CARD] == _CARD_LOCKED:
         raise CardStatus("SELECT", SW.FUNCTION_NOT_SUPPORTED)
     volatile = platform.volatile
     volatile.channel = volatile.handshake = None
     if volatile.selected != application.aid:
         volatile.selected = application.aid
-        volatile.security = Security()
+        # of all it knew only the Global PIN belongs to the whole card (SP 800-73pt2-5 §2.4.2)
+        volatile.security = Security(global_pin=volatile.security.global_pin)
+        close_session(platform)
     return application.select(platform)
 
 

@@ -7,10 +7,14 @@ from types import MappingProxyType
 from cardlink.errors import Malformed
 from cardlink.gp.inventory import AppState
 from cardlink.iso7816.apdu import Command
-from cardlink.piv.tables import Interface, KeyRef
+from cardlink.piv.commands import unwrap_object
+from cardlink.piv.cvc import CVC_TAG
+from cardlink.piv.objects import decode_discovery
+from cardlink.piv.tables import DISCOVERY, Interface, KeyRef
 from cardos.buffers import Chain, Outgoing
 from cardos.gp.channel import Channel, Handshake
 from cardos.piv.keys import PrivateKey, load_private, point_of
+from cardos.piv.messaging import MessagingSession
 from cardos.records import (
     DEFAULT_OPTION,
     AdminKey,
@@ -44,6 +48,8 @@ _ON_EVERY_CARD = (
 _SELECTABLE: MappingProxyType[Owner, int] = MappingProxyType(
     {owner: int(AppState.SELECTABLE) for owner in Owner if owner is not Owner.CARD}
 )
+_MESSAGING_KEY = int(KeyRef.SECURE_MESSAGING)
+_NO_DISCOVERY = 0x40  # the application PIN alone (SP 800-73pt1-5 §3.3.2)
 
 
 class Persistent:
@@ -57,10 +63,13 @@ class Persistent:
         "card_data",
         "channel_option",
         "chip",
+        "cvc",
         "key_sets",
         "keys",
         "life",
+        "messaging_suite",
         "objects",
+        "pin_policy",
         "references",
         "sequences",
     )
@@ -80,6 +89,9 @@ class Persistent:
         self.objects: dict[int, bytes] = {}
         self._loaded: dict[int, PrivateKey] = {}
         self._points: dict[int, bytes] = {}
+        # worked out of the records, since each command may ask: the cipher suite of secure messaging (0: none), the
+        # certificate of its key, and the first byte of the PIN usage policy
+        self.messaging_suite, self.cvc, self.pin_policy = 0, b"", _NO_DISCOVERY
         records = store.load()
         for name, raw in records.items():
             self._take(decode_record(name, raw))
@@ -118,12 +130,14 @@ class Persistent:
         match record:
             case StoredObject():
                 self.objects[record.number] = record.answer
+                self._note(record.number)
             case Reference():
                 self.references[record.number] = record
             case SlotKey():
                 self.keys[record.number] = record
                 self._loaded.pop(record.number, None)
                 self._points.pop(record.number, None)
+                self._note(record.number)
             case KeySet():
                 self.key_sets[record.number] = record
             case AdminKey():
@@ -142,25 +156,44 @@ class Persistent:
     def _drop(self, kind: Kind, number: int) -> None:
         if kind is Kind.OBJECT:
             self.objects.pop(number, None)
+            self._note(number)
+        elif kind is Kind.REFERENCE:
+            self.references.pop(number, None)
         elif kind is Kind.KEY:
             self.keys.pop(number, None)
             self._loaded.pop(number, None)
             self._points.pop(number, None)
+            self._note(number)
         elif kind is Kind.KEY_SET:
             self.key_sets.pop(number, None)
         elif kind is Kind.SEQUENCE:
             self.sequences.pop(number, None)
+
+    def _note(self, number: int) -> None:
+        """A record changed: work out anew what depends on it. The numbers of keys and of objects never meet."""
+        if number == DISCOVERY.tag:
+            stored = self.objects.get(number)
+            discovery = None if stored is None else decode_discovery(unwrap_object(number, stored))
+            self.pin_policy = _NO_DISCOVERY if discovery is None else discovery.policy
+        elif number in (CVC_TAG, _MESSAGING_KEY):
+            key, stored = self.keys.get(_MESSAGING_KEY), self.objects.get(CVC_TAG)
+            if key is None or stored is None:
+                self.messaging_suite, self.cvc = 0, b""
+            else:
+                self.messaging_suite, self.cvc = key.algorithm, unwrap_object(CVC_TAG, stored)
 
 
 @dataclass(slots=True)
 class Security:
     """The PIV application's security status (SP 800-73pt2-5 §2.4.2): who has proved what since it was selected.
 
-    `pin_at` and `occ_at` are the command counts of the last success. `challenge` and `witness` are used once.
+    `pin_at` and the like are the command counts of the last success. `challenge` and `witness` are used once.
     """
 
     pin: bool = False
     pin_at: int = -1
+    global_pin: bool = False
+    global_pin_at: int = -1
     occ: bool = False
     occ_at: int = -1
     pairing_code: bool = False
@@ -173,7 +206,7 @@ class Security:
 class Volatile:
     """What a reset forgets. `selected` is the AID of the application; `count` numbers the commands since power-up.
 
-    `secure_messaging` says that the command at hand came under PIV secure messaging; a card without it leaves it False.
+    `messaging` is the open session of PIV secure messaging; `secure_messaging`: the command at hand came by it.
     """
 
     interface: Interface
@@ -184,6 +217,7 @@ class Volatile:
     outgoing: Outgoing = field(default_factory=Outgoing)
     handshake: Handshake | None = None
     channel: Channel | None = None
+    messaging: MessagingSession | None = None
     secure_messaging: bool = False
 
 

@@ -101,7 +101,7 @@ def parse_verify(command: Command) -> Verify:
 
 @dataclass(frozen=True, slots=True)
 class ChangeReference:
-    """A parsed CHANGE REFERENCE DATA."""
+    """A parsed CHANGE REFERENCE DATA. Without `old` the administrator sets the Global PIN."""
 
     ref: int
     old: bytes = field(repr=False)
@@ -113,9 +113,17 @@ def change_reference_data(ref: int, old: bytes, new: bytes) -> Command:
     return Command(0x00, Ins.CHANGE_REFERENCE_DATA, 0x00, ref, old + new)
 
 
+def set_reference_data(ref: int, new: bytes) -> Command:
+    """CHANGE REFERENCE DATA with P1 01, the new value alone (ISO/IEC 7816-4): the administrator's Global PIN."""
+    return Command(0x00, Ins.CHANGE_REFERENCE_DATA, 0x01, ref, new)
+
+
 def parse_change_reference_data(command: Command) -> ChangeReference:
-    """Read CHANGE REFERENCE DATA of the references 00, 80 and 81."""
+    """Read CHANGE REFERENCE DATA of the references 00, 80 and 81; P1 01 goes with 00 alone."""
     name = "CHANGE REFERENCE DATA"
+    if command.p1 == 0x01 and command.p2 == KeyRef.GLOBAL_PIN:
+        require(len(command.data) == 8, name, SW.INCORRECT_DATA)
+        return ChangeReference(command.p2, b"", command.data)
     require(command.p1 == 0x00, name, SW.INCORRECT_P1P2)
     require(command.p2 in (KeyRef.GLOBAL_PIN, KeyRef.PIN, KeyRef.PUK), name, SW.REFERENCE_NOT_FOUND)
     require(len(command.data) == 16, name, SW.INCORRECT_DATA)

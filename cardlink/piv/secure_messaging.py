@@ -33,9 +33,12 @@ _PADDED = b"\x01"  # padding content indicator
 _WHAT = "secure messaging"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Suite:
-    """One cipher suite (§4.1.4): `hash_name` is of the derivation, `mark` the algorithm's number in OtherInfo."""
+    """One cipher suite (§4.1.4): `hash_name` is of the derivation, `mark` the algorithm's number in OtherInfo.
+
+    There are two, CS2 and CS7, compared by identity.
+    """
 
     algorithm: Algorithm
     curve: ec.EllipticCurve

@@ -3,10 +3,12 @@
 from types import MappingProxyType
 
 from cardlink.iso7816.apdu import Ins
+from cardlink.piv.secure_messaging import PROTECTED_COMMANDS, SUITES
 from cardlink.piv.tables import PIV_AID
 from cardlink.piv.templates import ApplicationProperties, encode_apt
 from cardlink.piv.yubico import YubicoIns
 from cardos.gp.domain import initialize_update
+from cardos.piv.attest import attest
 from cardos.piv.authenticate import general_authenticate
 from cardos.piv.objects import get_data, put_data
 from cardos.piv.pins import change_reference_data, reset_retry_counter, verify
@@ -15,7 +17,8 @@ from cardos.piv.yubico import get_metadata, get_serial, get_version, reset, set_
 from cardos.state import Handler, Platform
 
 AID = PIV_AID
-_APT = encode_apt(ApplicationProperties())
+# by the cipher suite of secure messaging, 0 for a card without (SP 800-73pt2-5 §3.1.1)
+_APT = {suite: encode_apt(ApplicationProperties(algorithms=(suite,) if suite else ())) for suite in (0, *SUITES)}
 
 HANDLERS: MappingProxyType[int, Handler] = MappingProxyType(
     {
@@ -30,6 +33,7 @@ HANDLERS: MappingProxyType[int, Handler] = MappingProxyType(
         YubicoIns.GET_SERIAL: get_serial,
         YubicoIns.GET_METADATA: get_metadata,
         YubicoIns.IMPORT_KEY: import_key,
+        YubicoIns.ATTEST: attest,
         YubicoIns.MOVE_KEY: move_key,
         YubicoIns.SET_MANAGEMENT_KEY: set_management_key,
         YubicoIns.SET_PIN_RETRIES: set_pin_retries,
@@ -41,8 +45,9 @@ GP_HANDLERS: MappingProxyType[int, Handler] = MappingProxyType({Ins.INITIALIZE_U
 CHAINED = frozenset(
     (Ins.GENERAL_AUTHENTICATE, Ins.PUT_DATA, Ins.GENERATE_ASYMMETRIC_KEY_PAIR, YubicoIns.IMPORT_KEY),
 )
+SECURED = PROTECTED_COMMANDS
 
 
 def select(platform: Platform) -> bytes:
-    """The application property template; without AC, since this card has no secure messaging yet."""
-    return _APT
+    """The application property template, with AC where the card has a secure messaging key and its certificate."""
+    return _APT[platform.persistent.messaging_suite]

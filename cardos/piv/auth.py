@@ -5,9 +5,8 @@ Source: SP 800-73pt1-5 Tables 3, 6 and 7 and §5.5; SP 800-73pt2-5 Table 2.
 
 from cardlink.errors import CardStatus
 from cardlink.iso7816.sw import SW
-from cardlink.piv.commands import unwrap_object
-from cardlink.piv.objects import decode_discovery
-from cardlink.piv.tables import DISCOVERY, KEYS, PIV_AID, Access, Interface, Key
+from cardlink.piv.objects import GLOBAL_PIN_BIT, VCI_BIT, VCI_WITHOUT_PAIRING_BIT
+from cardlink.piv.tables import KEYS, PIV_AID, Access, Interface, Key
 from cardlink.piv.yubico import PinPolicy
 from cardos.records import SlotKey
 from cardos.state import Platform
@@ -35,11 +34,15 @@ def is_allowed(platform: Platform, access: Access) -> bool:
     before = volatile.count - 1
     match access:
         case Access.PIN:
-            return security.pin
+            return security.pin or (security.global_pin and has_global_pin(platform))
         case Access.PIN_OR_OCC:
-            return security.pin or security.occ
+            return is_allowed(platform, Access.PIN) or security.occ
         case Access.PIN_OR_OCC_EACH_USE:
-            return (security.pin and security.pin_at == before) or (security.occ and security.occ_at == before)
+            return (
+                (security.pin and security.pin_at == before)
+                or (security.occ and security.occ_at == before)
+                or (security.global_pin and security.global_pin_at == before and has_global_pin(platform))
+            )
         case Access.SM:
             return volatile.secure_messaging
         case Access.VCI:
@@ -55,13 +58,15 @@ def is_allowed(platform: Platform, access: Access) -> bool:
 
 def has_vci(platform: Platform) -> bool:
     """Is this command inside the virtual contact interface (SP 800-73pt1-5 §5.5)."""
-    if not platform.volatile.secure_messaging:
+    volatile, policy = platform.volatile, platform.persistent.pin_policy
+    if not volatile.secure_messaging or not policy & VCI_BIT:
         return False
-    stored = platform.persistent.objects.get(DISCOVERY.tag)
-    if stored is None:
-        return False
-    discovery = decode_discovery(unwrap_object(DISCOVERY.tag, stored))
-    return discovery.has_vci and (platform.volatile.security.pairing_code or not discovery.needs_pairing_code)
+    return volatile.security.pairing_code or bool(policy & VCI_WITHOUT_PAIRING_BIT)
+
+
+def has_global_pin(platform: Platform) -> bool:
+    """Does the PIN usage policy let the Global PIN count in this application (SP 800-73pt1-5 §3.3.2)."""
+    return bool(platform.persistent.pin_policy & GLOBAL_PIN_BIT)
 
 
 def default_pin_policy(row: Key) -> PinPolicy:

@@ -17,10 +17,12 @@ from cardlink.piv.tables import BLOCK_BYTES, KEYS, Access, Algorithm, KeyRef
 from cardlink.piv.templates import Authentication, encode_authentication, encode_response
 from cardos.piv.auth import may_use
 from cardos.piv.keys import AGREEING, agree, sign
+from cardos.piv.messaging_key import establish
 from cardos.records import AdminKey, Owner
 from cardos.state import Platform
 
 _NAME = "GENERAL AUTHENTICATE"
+_ADMIN, _MESSAGING = int(KeyRef.ADMIN), int(KeyRef.SECURE_MESSAGING)
 # 00 is the default algorithm of the first version of PIV, which is three-key TDES (SP 800-78-5 §6.2): OpenSC says it.
 _SAME_TDES = (Algorithm.TDES_3KEY_DEFAULT, Algorithm.TDES_3KEY)
 
@@ -28,8 +30,10 @@ _SAME_TDES = (Algorithm.TDES_3KEY_DEFAULT, Algorithm.TDES_3KEY)
 def general_authenticate(platform: Platform, command: Command) -> bytes:
     """GENERAL AUTHENTICATE. The key's algorithm and access rule are checked before the template is read."""
     ref = command.p2
-    if ref == KeyRef.ADMIN:
+    if ref == _ADMIN:
         return _authenticate_admin(platform, command)
+    if ref == _MESSAGING:
+        return establish(platform, command)
     persistent = platform.persistent
     key, row = persistent.keys.get(ref), KEYS.get(ref)
     if key is None or row is None or key.algorithm != command.p1:

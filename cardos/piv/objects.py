@@ -4,9 +4,11 @@ from cardlink.errors import CardStatus, Malformed
 from cardlink.iso7816.apdu import Command
 from cardlink.iso7816.sw import SW
 from cardlink.piv.commands import parse_get_data, parse_put_data, wrap_object
+from cardlink.piv.cvc import CVC_TAG
 from cardlink.piv.objects import GLOBAL_PIN_BIT, decode_discovery
 from cardlink.piv.tables import CONTAINERS, DISCOVERY, Access, Interface, KeyRef
 from cardos.piv.auth import is_allowed, require_admin
+from cardos.piv.messaging_key import put_cvc
 from cardos.records import StoredObject
 from cardos.state import Platform
 
@@ -38,6 +40,9 @@ def put_data(platform: Platform, command: Command) -> bytes:
     """PUT DATA: replace the whole content of one object; an empty one stays there with length 0."""
     require_admin(platform, "PUT DATA")
     tag, content = parse_put_data(command)
+    if tag == CVC_TAG:
+        put_cvc(platform, content)
+        return b""
     if tag not in CONTAINERS and tag not in TOOL_TAGS:
         raise CardStatus("PUT DATA", SW.FUNCTION_NOT_SUPPORTED)
     if tag == DISCOVERY.tag:
@@ -51,11 +56,16 @@ def put_data(platform: Platform, command: Command) -> bytes:
 
 
 def _check_discovery(platform: Platform, content: bytes) -> None:
-    """Refuse a Discovery Object that promises what the card does not have: Global PIN, OCC, or a VCI without key 04."""
+    """Refuse a Discovery Object that promises what is not there: a Global PIN, OCC, or the VCI without key 04."""
     try:
         discovery = decode_discovery(content)
     except Malformed as error:
         raise CardStatus("PUT DATA", SW.INCORRECT_DATA) from error
-    has_messaging = KeyRef.SECURE_MESSAGING in platform.persistent.keys
-    if discovery.policy & (GLOBAL_PIN_BIT | OCC_BIT) or (discovery.has_vci and not has_messaging):
+    persistent = platform.persistent
+    has_global_pin = KeyRef.GLOBAL_PIN in persistent.references
+    if (
+        discovery.policy & OCC_BIT
+        or (discovery.policy & GLOBAL_PIN_BIT and not has_global_pin)
+        or (discovery.has_vci and not persistent.messaging_suite)
+    ):
         raise CardStatus("PUT DATA", SW.INCORRECT_DATA)

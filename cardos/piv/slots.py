@@ -20,10 +20,11 @@ from cardlink.piv.yubico import (
 )
 from cardos.piv.auth import default_pin_policy, require_admin
 from cardos.piv.keys import MADE_HERE, generate, import_private, public_of, save_private
+from cardos.piv.messaging_key import generate_messaging_key, require_suite
 from cardos.records import AdminKey, Kind, Owner, SlotKey
 from cardos.state import Platform
 
-# 04 is filled with secure messaging. The retired slots are Yubico's addition to the standard's 9A, 9C, 9D, 9E.
+# 04 is filled apart (messaging_key). The retired slots are Yubico's addition to the standard's 9A, 9C, 9D, 9E.
 SLOTS = frozenset((0x9A, 0x9C, 0x9D, 0x9E, *RETIRED_KEYS))
 # F9 is filled by the card's maker; an administrator may put an own attestation key in its place.
 _FILLED = SLOTS | {KeyRef.ATTESTATION}
@@ -39,10 +40,13 @@ def generate_key(platform: Platform, command: Command) -> bytes:
     """GENERATE ASYMMETRIC KEY PAIR: the new pair replaces the old one, the answer is its public key."""
     require_admin(platform, _GENERATE)
     ref, request = parse_generate_key(command)
+    if ref == KeyRef.SECURE_MESSAGING:
+        return generate_messaging_key(platform, request.algorithm)
     _require_slot(ref, _FILLED, _GENERATE)
     policy = _pin_policy(ref, request.pin_policy, request.touch_policy, _GENERATE)
     if request.algorithm not in MADE_HERE or request.algorithm not in _ALGORITHMS[ref]:
         raise CardStatus(_GENERATE, SW.INCORRECT_DATA)
+    require_suite(platform, ref, request.algorithm, _GENERATE)
     key = generate(request.algorithm)
     made = SlotKey(ref, request.algorithm, save_private(key), Origin.GENERATED, policy)
     platform.persistent.commit([made])
@@ -58,6 +62,7 @@ def import_key(platform: Platform, command: Command) -> bytes:
     policy = _pin_policy(request.ref, request.pin_policy, request.touch_policy, name)
     if request.algorithm not in _ALGORITHMS[request.ref]:
         raise CardStatus(name, SW.INCORRECT_DATA)
+    require_suite(platform, request.ref, request.algorithm, name)
     try:
         key = import_private(request.algorithm, request.parts)
     except Malformed as error:
@@ -89,6 +94,7 @@ def move_key(platform: Platform, command: Command) -> bytes:
         raise CardStatus(name, SW.INCORRECT_P1P2)
     if target in platform.persistent.keys:
         raise CardStatus(name, SW.INCORRECT_DATA)
+    require_suite(platform, target, key.algorithm, name)
     platform.persistent.commit([replace(key, number=target)], [(Kind.KEY, source)])
     return b""
 

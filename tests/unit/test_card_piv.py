@@ -575,7 +575,10 @@ def test_a_wrong_authentication_of_the_administrator_gets_its_status_word(
         (admin, "0047009E05AC0380011100", CONTACTLESS, 0x6A81),
         (admin, "0047019E05AC0380011100", CONTACT, 0x6A86),
         (admin, "0047009B05AC0380011100", CONTACT, 0x6A86),
-        (admin, "0047000405AC0380012700", CONTACT, 0x6A86),
+        (admin, "0047000405AC0380012700", CONTACT, 0x9000),
+        (admin, "0047000405AC0380011100", CONTACT, 0x6A86),  # 04 is of a cipher suite and of nothing else
+        (admin, "0047000405AC0380012700", CONTACTLESS, 0x6A81),
+        (selected, "0047000405AC0380012700", CONTACT, 0x6982),
         (admin, "0047009E05AC0380010600", CONTACT, 0x6A80),
         (admin, "0047009E05AC0380010C00", CONTACT, 0x6A80),
         (admin, "0047009E05AC0381011100", CONTACT, 0x6A80),
