@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bench.card_pcscd import through_pcscd
 from bench.card_process import in_process
+from bench.card_vicc import NoPeer, beside_vicc
 from bench.report import publish
 from bench.sample_card import write_image
 from bench.slots import open_slots
@@ -19,6 +20,10 @@ from demo.supervisor import Supervisor
 def run() -> bool:
     """Measure everything and publish it; True when every goal was met."""
     rows = in_process()
+    try:
+        rows += beside_vicc()
+    except NoPeer as missing:
+        print(f"bench: {missing}: nothing was measured beside it")
     with tempfile.TemporaryDirectory(prefix="themo-bench-") as name:
         folder = Path(name)
         environ = {"PATH": os.environ.get("PATH", "")}
