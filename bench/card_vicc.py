@@ -1,4 +1,4 @@
-"""The card's commands a second beside those of the emulator in Debian's vsmartcard-vpicc, each called in its process."""
+"""The card's commands a second beside those of the emulator in Debian's vsmartcard-vpicc, each in its process."""
 
 import json
 import subprocess
