@@ -24,3 +24,8 @@ def default_references(pin_tries: int = PIN_TRIES, puk_tries: int = PUK_TRIES) -
 def default_admin_key() -> AdminKey:
     """9B of the factory."""
     return AdminKey(Algorithm.AES_192, FACTORY_ADMIN_KEY, True)
+
+
+def is_factory_value(number: int, value: bytes) -> bool:
+    """Is this the value that a PIN or PUK has from the factory: GET METADATA says so, and tools warn of it."""
+    return any(one.number == number and one.value == value for one in default_references())

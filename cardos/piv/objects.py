@@ -6,14 +6,17 @@ from cardlink.iso7816.sw import SW
 from cardlink.piv.commands import parse_get_data, parse_put_data, wrap_object
 from cardlink.piv.cvc import CVC_TAG
 from cardlink.piv.objects import GLOBAL_PIN_BIT, decode_discovery
-from cardlink.piv.tables import CONTAINERS, DISCOVERY, Access, Interface, KeyRef
+from cardlink.piv.tables import CERT_ATTESTATION, CONTAINERS, DISCOVERY, Access, Interface, KeyRef
 from cardos.piv.auth import is_allowed, require_admin
 from cardos.piv.messaging_key import put_cvc
-from cardos.records import StoredObject
+from cardos.records import Kind, StoredObject
 from cardos.state import Platform
 
 # What Yubico's tools keep for themselves: their administrator data, and Windows' certificate stores.
 TOOL_TAGS = frozenset((0x5FFF00, *range(0x5FFF10, 0x5FFF16)))
+_CERTIFICATE_TAG = 0x70
+_CERTIFICATES = {tag for tag, row in CONTAINERS.items() if row.inner[:1] == (_CERTIFICATE_TAG,)}
+_DELETED_BY_EMPTYING = TOOL_TAGS | _CERTIFICATES - {CERT_ATTESTATION.tag}
 OBJECT_BYTES_MAX = 16_384
 MEMORY_BYTES = 98_304
 OCC_BIT = 0x10
@@ -37,7 +40,10 @@ def get_data(platform: Platform, command: Command) -> bytes:
 
 
 def put_data(platform: Platform, command: Command) -> bytes:
-    """PUT DATA: replace the whole content of one object; an empty one stays there with length 0."""
+    """PUT DATA: replace the whole content of one object; an empty one stays there with length 0.
+
+    A certificate, and what Yubico's tools keep, is deleted by emptying it: they take an empty one for a broken one.
+    """
     require_admin(platform, "PUT DATA")
     tag, content = parse_put_data(command)
     if tag == CVC_TAG:
@@ -47,6 +53,9 @@ def put_data(platform: Platform, command: Command) -> bytes:
         raise CardStatus("PUT DATA", SW.FUNCTION_NOT_SUPPORTED)
     if tag == DISCOVERY.tag:
         _check_discovery(platform, content)
+    if not content and tag in _DELETED_BY_EMPTYING:
+        platform.persistent.commit(remove=[(Kind.OBJECT, tag)])
+        return b""
     answer = wrap_object(tag, content)
     others = sum(len(one) for name, one in platform.persistent.objects.items() if name != tag)
     if len(content) > OBJECT_BYTES_MAX or others + len(answer) > MEMORY_BYTES:

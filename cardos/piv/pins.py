@@ -22,7 +22,7 @@ from cardlink.piv.commands import (
 from cardlink.piv.objects import VCI_BIT, decode_pairing_code_reference
 from cardlink.piv.pins import REFERENCE_BYTES, is_pairing_code, is_pin
 from cardlink.piv.tables import KEYS, PAIRING_CODE_REFERENCE, Access, Interface, KeyRef
-from cardos.defaults import PIN_TRIES
+from cardos.defaults import PIN_TRIES, is_factory_value
 from cardos.piv.auth import has_global_pin, is_allowed, require_admin, require_contact
 from cardos.records import Reference
 from cardos.state import Platform
@@ -98,7 +98,7 @@ def change_reference_data(platform: Platform, command: Command) -> bytes:
     if request.ref != KeyRef.PUK and not (is_pin(request.old) and is_pin(request.new)):
         raise CardStatus(_CHANGE, SW.INCORRECT_DATA)
     _compare(platform, reference, request.old, _CHANGE)
-    platform.persistent.commit([replace(reference, value=request.new, left=reference.limit, is_default=False)])
+    platform.persistent.commit([_renewed(reference, request.new)])
     _set_status(platform, request.ref, verified=True)
     return b""
 
@@ -125,9 +125,7 @@ def reset_retry_counter(platform: Platform, command: Command) -> bytes:
         platform.persistent.commit([puk])
         raise CardStatus(_RESET, SW.INCORRECT_DATA)
     pin = platform.persistent.references[KeyRef.PIN]
-    platform.persistent.commit(
-        [replace(puk, left=puk.limit), replace(pin, value=request.new_pin, left=pin.limit, is_default=False)],
-    )
+    platform.persistent.commit([replace(puk, left=puk.limit), _renewed(pin, request.new_pin)])
     return b""
 
 
@@ -136,6 +134,11 @@ def _counted(platform: Platform, ref: int) -> Reference | None:
     if ref == KeyRef.GLOBAL_PIN and not has_global_pin(platform):
         return None
     return platform.persistent.references.get(ref)
+
+
+def _renewed(reference: Reference, value: bytes) -> Reference:
+    is_default = is_factory_value(reference.number, value)
+    return replace(reference, value=value, left=reference.limit, is_default=is_default)
 
 
 def _set_status(platform: Platform, ref: int, *, verified: bool) -> None:

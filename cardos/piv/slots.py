@@ -18,6 +18,7 @@ from cardlink.piv.yubico import (
     parse_move_key,
     parse_set_management_key,
 )
+from cardos.defaults import default_admin_key
 from cardos.piv.auth import default_pin_policy, require_admin
 from cardos.piv.keys import MADE_HERE, generate, import_private, public_of, save_private
 from cardos.piv.messaging_key import generate_messaging_key, require_suite
@@ -111,7 +112,9 @@ def set_management_key(platform: Platform, command: Command) -> bytes:
     is_known = request.algorithm in _AES or (request.algorithm == Algorithm.TDES_3KEY and not is_issued)
     if not is_known or request.touch:
         raise CardStatus(name, SW.INCORRECT_DATA)
-    platform.persistent.commit([AdminKey(request.algorithm, request.key)])
+    factory = default_admin_key()
+    is_default = (request.algorithm, request.key) == (factory.algorithm, factory.key)
+    platform.persistent.commit([AdminKey(request.algorithm, request.key, is_default)])
     return b""
 
 

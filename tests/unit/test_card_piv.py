@@ -192,6 +192,17 @@ def test_an_object_comes_back_as_it_was_put(tag: int) -> None:
     assert piv.unwrap_object(tag, send(card, piv.get_data(tag))) == content
 
 
+@pytest.mark.parametrize(
+    ("tag", "after"), [(0x5FC101, "6A82"), (0x5FFF00, "6A82"), (0x5FC103, "53009000"), (0x5FC102, "53009000")]
+)
+def test_an_emptied_certificate_is_gone_and_any_other_object_is_empty(tag: int, after: str) -> None:
+    card = admin()
+    for content in (b"", b"content", b""):
+        send(card, piv.put_data(tag, content))
+    send(card, piv.verify(PIN))
+    assert card.transmit(piv.get_data(tag).encode()).hex().upper() == after
+
+
 def test_a_long_object_travels_by_chain_and_get_response() -> None:
     card = admin()
     content = bytes(range(256)) * 40

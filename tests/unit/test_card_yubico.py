@@ -93,6 +93,20 @@ def test_tries_in_metadata_follow_the_counter() -> None:
     assert metadata(card, 0x80) == ReferenceMetadata(False, 5, 5)
 
 
+def test_metadata_says_whether_a_value_is_the_factorys_also_when_it_was_set_again() -> None:
+    card = admin()
+    for old, new, is_default in ((PIN, WRONG, False), (WRONG, PIN, True)):
+        send(card, piv.change_reference_data(0x80, old, new))
+        assert metadata(card, 0x80) == ReferenceMetadata(is_default, 5, 5)
+    send(card, piv.reset_retry_counter(PUK, PIN))
+    assert metadata(card, 0x80) == ReferenceMetadata(True, 5, 5)
+    for key, is_default in ((bytes(24), False), (FACTORY_ADMIN_KEY, True)):
+        send(card, yubico.set_management_key(Algorithm.AES_192, key))
+        assert metadata(card, 0x9B) == ManagementMetadata(Algorithm.AES_192, 1, is_default)
+    send(card, yubico.set_management_key(Algorithm.TDES_3KEY, FACTORY_ADMIN_KEY))
+    assert metadata(card, 0x9B) == ManagementMetadata(Algorithm.TDES_3KEY, 1, False)
+
+
 def test_an_imported_ec_key_signs() -> None:
     card = admin()
     key = ec.derive_private_key(0xC0FFEE, ec.SECP256R1())
