@@ -104,8 +104,11 @@ class Persistent:
     def commit(self, put: Iterable[Record] = (), remove: Iterable[tuple[Kind, int]] = ()) -> None:
         """Change all of these records or none. Raises StoreFailed; then nothing has changed here either."""
         new, gone = tuple(put), tuple(remove)
-        changes: dict[bytes, bytes | None] = {record_name(kind, number): None for kind, number in gone}
-        changes.update((record_name(record.kind, record.number), record.encode()) for record in new)
+        changes: dict[bytes, bytes | None] = {}
+        for kind, number in gone:
+            changes[record_name(kind, number)] = None
+        for record in new:
+            changes[record_name(record.kind, record.number)] = record.encode()
         self._store.commit(changes)
         for kind, number in gone:
             self._drop(kind, number)
