@@ -66,10 +66,10 @@ class Chip:
         """The chip's serial number, 4 bytes."""
         return self.kdd[4:8]
 
-    def cplc(self) -> Cplc:
+    def cplc(self, pre_personaliser: bytes = bytes(8), personaliser: bytes = bytes(8)) -> Cplc:
         """The card production life cycle data with the same numbers."""
         fabricator, ic_type, batch = (int.from_bytes(self.kdd[at : at + 2], "big") for at in (0, 2, 8))
-        return Cplc(fabricator, ic_type, 0x0001, self.serial, batch)
+        return Cplc(fabricator, ic_type, 0x0001, self.serial, batch, pre_personaliser, personaliser)
 
     def encode(self) -> bytes:
         return self.kdd

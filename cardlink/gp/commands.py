@@ -20,6 +20,7 @@ SEQUENCE_COUNTER_BYTES = 3
 FIRST_KEY_ID = 0x01  # ENC; MAC and DEK follow (Amd D §6.1)
 MULTIPLE_KEYS = 0x80
 LAST_BLOCK = 0x80
+DGI_STRUCTURE = 0x08
 
 
 def select(aid: bytes = ISD_AID) -> Command:
@@ -42,10 +43,15 @@ class Fci:
 
 
 def decode_fci(answer: bytes) -> Fci:
-    """Read a security domain's FCI; what else stands in A5 is not ours to judge."""
-    template = tlv.unwrap(answer, 0x6F)
-    size = tlv.find(tlv.find(template, 0xA5), 0x9F65)
-    return Fci(tlv.find(template, 0x84), int.from_bytes(size, "big"))
+    """Read a security domain's FCI; what else stands in it is not ours to judge.
+
+    Cards leave out A5 or the length in it, and then take 255 bytes.
+    """
+    template = dict(tlv.parse(tlv.unwrap(answer, 0x6F), repeats=True))
+    if 0x84 not in template:
+        raise Malformed("FCI", "without an AID")
+    size = dict(tlv.parse(template.get(0xA5, b""), repeats=True)).get(0x9F65, b"\xff")
+    return Fci(template[0x84], int.from_bytes(size, "big"))
 
 
 def initialize_update(kvn: int, host_challenge: bytes, key_id: int = 0) -> Command:
@@ -203,6 +209,30 @@ def parse_put_key(command: Command) -> PutKey:
     return PutKey(command.p1, data[0], command.p2 & 0x7F, tuple(keys))
 
 
+def delete_key_set(kvn: int) -> Command:
+    """DELETE of all keys of one version (GPCS §11.2.2.3, Table 11-23)."""
+    return Command(CLA_GP, Ins.DELETE, 0x00, 0x00, tlv.encode(0xD2, bytes((kvn,))), 256)
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """What DELETE names: an application's AID, or a key version with or without a key identifier; 0 stands for none."""
+
+    aid: bytes = b""
+    kvn: int = 0
+    key_id: int = 0
+
+
+def parse_delete(command: Command) -> Deletion:
+    """Read the data of DELETE: 4F AID, or D2 version and D0 identifier."""
+    objects = dict(tlv.parse(command.data))
+    if objects.keys() == {0x4F}:
+        return Deletion(objects[0x4F])
+    if not objects or objects.keys() - {0xD0, 0xD2} or any(len(value) != 1 for value in objects.values()):
+        raise Malformed("DELETE", "want 4F, or D0 and D2 of one byte each")
+    return Deletion(b"", objects.get(0xD2, b"\0")[0], objects.get(0xD0, b"\0")[0])
+
+
 def store_data(data: bytes, block: int, is_last: bool, structure: int = 0x10) -> Command:
     """STORE DATA, one block of at most 255 bytes; `structure` is the rest of P1: 10 for BER-TLV, 08 for DGIs
     (GPCS §11.11.2.1, Table 11-89)."""
@@ -211,17 +241,27 @@ def store_data(data: bytes, block: int, is_last: bool, structure: int = 0x10) ->
 
 @dataclass(frozen=True, slots=True)
 class StoreData:
-    """What one STORE DATA carries."""
+    """What one STORE DATA carries; `structure` is the rest of its P1."""
 
     data: bytes
     block: int
     is_last: bool
     structure: int
 
+    @property
+    def is_encrypted(self) -> bool:
+        """Do the data say that they are encrypted (b7 and b6 of P1)."""
+        return bool(self.structure & 0x60)
+
+    @property
+    def is_dgi(self) -> bool:
+        """Are the data DGIs; else they are BER-TLV, or it is for the security domain to know (b5 and b4 of P1)."""
+        return self.structure & 0x18 == DGI_STRUCTURE
+
 
 def parse_store_data(command: Command) -> StoreData:
     """Read one block of STORE DATA. Raises Malformed for reserved bits of P1."""
     structure = command.p1 & ~LAST_BLOCK
-    if structure & ~0x79:
+    if structure & ~0x79 or structure & 0x18 == 0x18:
         raise Malformed("STORE DATA", f"P1 {command.p1:02X}")
     return StoreData(command.data, command.p2, bool(command.p1 & LAST_BLOCK), structure)

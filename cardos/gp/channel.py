@@ -4,7 +4,7 @@ Written apart from the host's end; only the arithmetic is shared. Source: Global
 """
 
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cardlink.errors import CardStatus, Malformed
 from cardlink.gp.commands import ExternalAuthenticate
@@ -22,7 +22,6 @@ from cardlink.gp.scp03 import (
 from cardlink.iso7816.apdu import Command, command_name
 from cardlink.iso7816.sw import SW
 
-MAC_BYTES = 8
 SECURE_BIT = 0x04
 # As plain numbers: every protected command asks, and an IntFlag's operators make a new member each time.
 _C_ENC, _R_MAC, _R_ENC = int(Level.C_ENC), int(Level.R_MAC), int(Level.R_ENC)
@@ -35,32 +34,38 @@ class Handshake:
     aid: bytes
     keys: StaticKeys
     ciphers: SessionCiphers
-    card_challenge: bytes
     card_cryptogram: bytes
     host_cryptogram: bytes
+    mac_bytes: int
 
 
 @dataclass(slots=True)
 class Channel:
-    """An open session: it belongs to the application `aid` in which it was opened, under the key set `keys`."""
+    """An open session: it belongs to the application `aid` in which it was opened, under the key set `keys`.
+
+    `stored` holds the blocks of STORE DATA until the last one comes.
+    """
 
     aid: bytes
     keys: StaticKeys
     ciphers: SessionCiphers
     level: int
     chaining_value: bytes
+    mac_bytes: int = 8
     counter: int = 0
+    stored: list[bytes] = field(default_factory=list)
 
     def unprotect(self, command: Command) -> Command:
         """Check and take off C-MAC and encryption. Raises CardStatus; the caller then closes the channel."""
         received = command.data
-        size = len(received) - MAC_BYTES
+        mac_bytes = self.mac_bytes
+        size = len(received) - mac_bytes
         if size < 0:
             raise _refusal(command)
         data = received[:size]
         ciphers = self.ciphers
         whole = ciphers.c_mac(self.chaining_value, _maced_header(command) + data)
-        if not hmac.compare_digest(whole[:MAC_BYTES], received[size:]):
+        if not hmac.compare_digest(whole[:mac_bytes], received[size:]):
             raise _refusal(command)
         self.chaining_value = whole
         self.counter += 1
@@ -82,15 +87,15 @@ class Channel:
 
 
 def begin(aid: bytes, keys: StaticKeys, host_challenge: bytes, card_challenge: bytes) -> Handshake:
-    """Answer INITIALIZE UPDATE: derive the session and both cryptograms."""
+    """Answer INITIALIZE UPDATE: derive the session and both cryptograms; the challenge sets the length of all MACs."""
     session = derive_session(keys, host_challenge, card_challenge)
     return Handshake(
         aid,
         keys,
-        SessionCiphers(session),
-        card_challenge,
+        SessionCiphers(session, len(card_challenge)),
         card_cryptogram(session, host_challenge, card_challenge),
         host_cryptogram(session, host_challenge, card_challenge),
+        len(card_challenge),
     )
 
 
@@ -98,11 +103,11 @@ def complete(handshake: Handshake, command: Command, request: ExternalAuthentica
     """Check EXTERNAL AUTHENTICATE, C-MAC first, and open the channel. Raises CardStatus 6988 or 6300."""
     header = _maced_header(command)
     whole = handshake.ciphers.c_mac(FIRST_CHAINING_VALUE, header + request.host_cryptogram)
-    if not hmac.compare_digest(whole[:MAC_BYTES], request.mac):
+    if not hmac.compare_digest(whole[: handshake.mac_bytes], request.mac):
         raise CardStatus("EXTERNAL AUTHENTICATE", SW.SECURE_MESSAGING_INCORRECT)
     if not hmac.compare_digest(handshake.host_cryptogram, request.host_cryptogram):
         raise CardStatus("EXTERNAL AUTHENTICATE", SW.VERIFICATION_FAILED)
-    return Channel(handshake.aid, handshake.keys, handshake.ciphers, int(request.level), whole)
+    return Channel(handshake.aid, handshake.keys, handshake.ciphers, int(request.level), whole, handshake.mac_bytes)
 
 
 def _refusal(command: Command) -> CardStatus:

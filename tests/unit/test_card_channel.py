@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pytest
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 
+from cardlink.access.door import DOOR_AID
 from cardlink.gp import commands as gp
 from cardlink.gp import inventory
 from cardlink.gp.keys import derive_card_keys, key_check_value
@@ -147,8 +148,8 @@ def test_key_version_0_takes_the_only_set(kvn: int) -> None:
     ("command", "expected"),
     [
         (gp.initialize_update(0x31, CHALLENGE), 0x6A88),
-        (gp.initialize_update(0x30, CHALLENGE, 1), 0x6A80),
-        (gp.initialize_update(0x30, CHALLENGE[:7]), 0x6A80),
+        (gp.initialize_update(0x30, CHALLENGE, 1), 0x6A86),
+        (gp.initialize_update(0x30, CHALLENGE[:7]), 0x6700),
         (gp.initialize_update(0x30, bytes(16)), 0x6700),
         (Command(0x84, 0x82, 0x33, 0x00, bytes(16)), 0x6985),
         (Command(0x84, 0xD8, 0x30, 0x81, bytes(16)), 0x6982),
@@ -156,7 +157,7 @@ def test_key_version_0_takes_the_only_set(kvn: int) -> None:
         (Command(0x80, 0xF2, 0x80, 0x02, bytes.fromhex("4F00")), 0x6982),
         (Command(0x80, 0xF0, 0x80, 0x0F, ISD), 0x6982),
         (Command(0x80, 0x82, 0x33, 0x00, bytes(16)), 0x6D00),
-        (Command(0x80, 0xE2, 0x90, 0x00, bytes(16)), 0x6D00),
+        (Command(0x80, 0xE2, 0x90, 0x00, bytes(16)), 0x6982),
         (Command(0x80, 0xCA, 0x00, 0x42, b"", 256), 0x6A88),
         (Command(0x90, 0xCA, 0x9F, 0x7F, b"", 256), 0x6E00),
     ],
@@ -195,7 +196,7 @@ def test_a_wrong_host_cryptogram_is_6300_and_a_wrong_mac_6988_and_the_handshake_
     assert raw(host.card, good)[1] == 0x6985
 
 
-@pytest.mark.parametrize(("level", "expected"), [(0x00, 0x6A80), (0x02, 0x6A80), (0x31, 0x6A80), (0x43, 0x6A80)])
+@pytest.mark.parametrize(("level", "expected"), [(0x00, 0x6A86), (0x02, 0x6A86), (0x31, 0x6A86), (0x43, 0x6A86)])
 def test_a_reserved_level_is_refused(level: int, expected: int) -> None:
     host, right = started(card_with())
     assert raw(host.card, host.wrap(Command(0x80, 0x82, level, 0, right.data)))[1] == expected
@@ -343,8 +344,9 @@ def test_get_status_tells_domain_and_applications() -> None:
     host = open_channel(card_with())
     (domain,) = inventory.decode_status(host.say(inventory.get_status(inventory.Scope.ISSUER_DOMAIN))[0])
     assert (domain.aid, domain.state) == (ISD, inventory.LifeCycle.INITIALIZED)
-    (application,) = inventory.decode_status(host.say(inventory.get_status(inventory.Scope.APPLICATIONS))[0])
-    assert (application.aid, application.state) == (PIV_AID, inventory.AppState.SELECTABLE)
+    piv_application, door = inventory.decode_status(host.say(inventory.get_status(inventory.Scope.APPLICATIONS))[0])
+    assert (piv_application.aid, piv_application.state) == (PIV_AID, inventory.AppState.SELECTABLE)
+    assert (door.aid, door.state) == (DOOR_AID, inventory.AppState.SELECTABLE)
     assert host.say(inventory.get_status(inventory.Scope.LOAD_FILES))[1] == 0x6A88
     assert host.say(inventory.get_status(inventory.Scope.APPLICATIONS, b"\xa0\x00\x99"))[1] == 0x6A88
 

@@ -4,10 +4,12 @@ import pytest
 
 from cardlink.errors import Malformed
 from cardlink.gp import commands, inventory
-from cardlink.gp.commands import Fci, InitializeUpdateAnswer, LoadedKey, PutKey
+from cardlink.gp.card_data import encode_dgi, parse_card_data, parse_dgis
+from cardlink.gp.commands import Deletion, Fci, InitializeUpdateAnswer, LoadedKey, PutKey
 from cardlink.gp.inventory import CardTag, Cplc, KeyEntry, LifeCycle, Scope, StatusEntry
 from cardlink.gp.keys import encrypt_key, key_check_value
 from cardlink.gp.scp03 import Level, StaticKeys
+from cardlink.iso7816 import tlv
 from cardlink.iso7816.apdu import Command, decode_command
 
 DEK = bytes(range(16))
@@ -200,7 +202,16 @@ def test_get_status_and_its_answer_are_read_back() -> None:
 
 @pytest.mark.parametrize(
     ("p1", "p2", "data"),
-    [(0x80, 0x00, "4f00"), (0x81, 0x02, "4f00"), (0x80, 0x02, ""), (0x80, 0x02, "5c00"), (0x80, 0x02, "4f00c500")],
+    [
+        (0x80, 0x04, "4f00"),
+        (0x81, 0x02, "4f00"),
+        (0x60, 0x02, "4f00"),
+        (0x80, 0x02, ""),
+        (0x80, 0x02, "5c00"),
+        (0x80, 0x02, "4f00c500"),
+        (0x80, 0x02, "4f005c014fc500"),
+        (0x80, 0x00, "4f005c014f"),  # a tag list is not for the deprecated form
+    ],
 )
 def test_a_broken_get_status_is_refused(p1: int, p2: int, data: str) -> None:
     with pytest.raises(Malformed, match="GET STATUS"):
@@ -218,3 +229,92 @@ def test_set_status_is_read_back() -> None:
     assert inventory.parse_set_status(command) == (Scope.ISSUER_DOMAIN, LifeCycle.SECURED, commands.ISD_AID)
     with pytest.raises(Malformed, match="SET STATUS"):
         inventory.parse_set_status(Command(0x80, 0xF0, 0x20, 0x0F, b""))
+
+
+def test_the_capability_information_names_protocol_option_and_key_lengths() -> None:
+    assert inventory.encode_capability(0x70).hex().upper() == "670BA009800103810170820107"
+
+
+def test_the_deprecated_form_of_get_status_is_read_back() -> None:
+    entries = (StatusEntry(commands.ISD_AID, LifeCycle.SECURED, b"\x9e"), StatusEntry(b"\xa0" * 5, 7, b"\0"))
+    encoded = inventory.encode_old_status(entries)
+    assert encoded.hex() == "08a0000001510000000f9e" + "05a0a0a0a0a00700"
+    assert inventory.decode_old_status(encoded) == entries
+    for broken in (encoded[:-1], b"\x04" + encoded[1:], b"\x11" + encoded[1:]):
+        with pytest.raises(Malformed, match="GET STATUS"):
+            inventory.decode_old_status(broken)
+    query = inventory.parse_get_status(Command(0x80, 0xF2, 0x40, 0x01, bytes.fromhex("4f02a000")))
+    assert (query.is_tlv, query.is_next, query.aid) == (False, True, b"\xa0\x00")
+
+
+def test_a_tag_list_chooses_what_get_status_tells() -> None:
+    command = inventory.get_status(Scope.APPLICATIONS, tags=bytes.fromhex("4f9f70cc"))
+    query = inventory.parse_get_status(command)
+    assert query.tags == (0x4F, 0x9F70, 0xCC)
+    entry = StatusEntry(b"\xa0" * 5, 7, b"\0\0\0", commands.ISD_AID)
+    assert inventory.encode_status([entry], (0xCC, 0x4F)).hex() == "e3114f05a0a0a0a0a0cc08a000000151000000"
+    assert inventory.encode_status([entry]).hex() == "e3104f05a0a0a0a0a09f700107c503000000"
+    assert inventory.decode_status(inventory.encode_status([entry], query.tags))[0].domain == commands.ISD_AID
+    for broken in ("9f", "4f9f", "00"):
+        with pytest.raises(Malformed, match="tag list"):
+            inventory.parse_tag_list(bytes.fromhex(broken))
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ("d20130", Deletion(b"", 0x30, 0)),
+        ("d00101d20130", Deletion(b"", 0x30, 1)),
+        ("d20130d00101", Deletion(b"", 0x30, 1)),
+        ("d00101", Deletion(b"", 0, 1)),
+        ("4f08a000000308000010", Deletion(bytes.fromhex("a000000308000010"))),
+    ],
+)
+def test_delete_names_keys_or_an_application(data: str, expected: Deletion) -> None:
+    assert commands.parse_delete(Command(0x80, 0xE4, 0, 0, bytes.fromhex(data))) == expected
+
+
+@pytest.mark.parametrize("data", ["", "d200", "d2023001", "c00101", "4f00d20130", "d20130d20131"])
+def test_a_broken_delete_is_malformed(data: str) -> None:
+    with pytest.raises(Malformed):
+        commands.parse_delete(Command(0x80, 0xE4, 0, 0, bytes.fromhex(data)))
+
+
+def test_deleting_a_set_is_one_command() -> None:
+    assert commands.delete_key_set(0x31).encode().hex() == "80e4000003d2013100"
+
+
+def test_card_data_come_as_tlv_and_inside_dgis() -> None:
+    wanted = {0x42: b"iin", 0x45: b"cin"}
+    plain = tlv.encode_all(wanted.items())
+    assert parse_card_data(plain, is_dgi=False) == wanted
+    assert parse_card_data(encode_dgi(0x0070, plain), is_dgi=True) == wanted
+    # as GlobalPlatformPro sends the parts of CPLC: the same bytes are TLV and a DGI
+    perso = bytes.fromhex("9F66081122334455667788")
+    for is_dgi in (False, True):
+        assert parse_card_data(perso, is_dgi=is_dgi) == {0x9F66: bytes.fromhex("1122334455667788")}
+
+
+def test_a_dgi_has_a_length_of_one_byte_or_of_three() -> None:
+    for size in (0, 1, 254, 255, 1000):
+        assert parse_dgis(encode_dgi(0x8010, bytes(size)) * 2) == [(0x8010, bytes(size))] * 2
+    for broken in ("0070", "007001", "0070ff", "0070ff0001aa", "0070ff00feaa", "007002aa"):
+        with pytest.raises(Malformed, match="DGI"):
+            parse_dgis(bytes.fromhex(broken))
+
+
+@pytest.mark.parametrize("data", ["", "4200", "4201aa4201bb", "9f660711223344556677", "42" + "11" + 17 * "aa"])
+def test_broken_card_data_are_malformed(data: str) -> None:
+    with pytest.raises(Malformed):
+        parse_card_data(bytes.fromhex(data), is_dgi=False)
+
+
+@pytest.mark.parametrize(
+    ("p1", "is_dgi", "is_encrypted"),
+    [(0x80, False, False), (0x90, False, False), (0x91, False, False), (0x88, True, False), (0xE0, False, True)],
+)
+def test_store_data_says_what_its_data_are(p1: int, is_dgi: bool, is_encrypted: bool) -> None:
+    parsed = commands.parse_store_data(Command(0x80, 0xE2, p1, 0, b""))
+    assert (parsed.is_dgi, parsed.is_encrypted, parsed.is_last) == (is_dgi, is_encrypted, True)
+    with pytest.raises(Malformed):
+        commands.parse_store_data(Command(0x80, 0xE2, p1 | 0x18, 0, b""))

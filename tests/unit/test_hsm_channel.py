@@ -1,12 +1,11 @@
 """The host side of SCP03 against published sessions and against a card's end, at every level and key size."""
 
-import json
 import os
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hsm_world import CardEnd
+from scp03_sessions import NAMES, SESSIONS, keys_of
 
 from cardlink.gp.commands import decode_initialize_update
 from cardlink.gp.scp03 import LEVELS, Level, StaticKeys
@@ -14,7 +13,6 @@ from cardlink.iso7816.apdu import Command, decode_command, split_chain
 from hsm_sim.channel import HostChannel, check_is_plain
 from hsm_sim.errors import BadRequest, Denied, SessionLost, WrongAnswer, WrongCryptogram
 
-SESSIONS = json.loads((Path(__file__).parents[1] / "vectors" / "gp" / "scp03.json").read_text())["sessions"]
 DATA = Command(0x00, 0xDB, 0x3F, 0xFF, bytes(range(200)))
 
 
@@ -31,9 +29,9 @@ def opened(level: int, key_bytes: int = 16, option: int = 0x60) -> tuple[HostCha
     return channel, card
 
 
-@pytest.mark.parametrize("session", SESSIONS, ids=[one["name"] for one in SESSIONS])
+@pytest.mark.parametrize("session", SESSIONS, ids=NAMES)
 def test_the_host_sends_and_understands_a_published_session(session: dict[str, Any]) -> None:
-    keys = StaticKeys(**{name: bytes.fromhex(value) for name, value in session["keys"].items()})
+    keys = keys_of(session)
     begin = decode_command(bytes.fromhex(session["initialize_update"]))
     answer = decode_initialize_update(bytes.fromhex(session["answer"]))
     sent = bytes.fromhex(session["external_authenticate"])
