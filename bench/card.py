@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 from bench.card_fleet import of_fleet
+from bench.card_messaging import secure_messaging
 from bench.card_pcscd import through_pcscd
 from bench.card_process import in_process
 from bench.card_vicc import NoPeer, beside_vicc
@@ -20,7 +21,7 @@ from demo.supervisor import Supervisor
 
 def run() -> bool:
     """Measure everything and publish it; True when every goal was met."""
-    rows = [*in_process(), *of_fleet()]
+    rows = [*in_process(), *secure_messaging(), *of_fleet()]
     try:
         rows += beside_vicc()
     except NoPeer as missing:

@@ -4,13 +4,16 @@ import os
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from cardlink.gp.scp03 import StaticKeys
 from cardlink.piv.commands import SELECT_PIV_APDU, get_data, sign_with_card_key_apdu, verify, wrap_object
+from cardlink.piv.cvc import CVC_TAG, ISSUER_ID_BYTES, issue_card_cvc
 from cardlink.piv.objects import Discovery, encode_discovery
 from cardlink.piv.pins import encode_pin
+from cardlink.piv.secure_messaging import CS2
 from cardlink.piv.tables import CERT_CARD_AUTH, DISCOVERY, KEYS, Algorithm, KeyRef
-from cardlink.piv.yubico import Origin
+from cardlink.piv.yubico import Origin, PinPolicy
 from cardos.defaults import FACTORY_PIN
 from cardos.factory import make_blank
 from cardos.image import FileStore
@@ -43,8 +46,26 @@ def sample_records(keys: StaticKeys | None = None, serial: bytes | None = None) 
         StoredObject(CERT_CARD_AUTH.tag, wrap_object(CERT_CARD_AUTH.tag, os.urandom(CERTIFICATE_BYTES))),
     )
     records = make_blank(serial or os.urandom(SERIAL_BYTES), keys or random_keys())
-    records.update((record_name(record.kind, record.number), record.encode()) for record in added)
+    records.update(_by_name(added))
     return records
+
+
+def messaging_key(issuer: ec.EllipticCurvePrivateKey) -> dict[bytes, bytes]:
+    """The records that give a card secure messaging of cipher suite 2, certified by that issuer."""
+    private = ec.generate_private_key(CS2.curve)
+    point = private.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    cvc = issue_card_cvc(
+        CS2, point, os.urandom(16), bytes(ISSUER_ID_BYTES), lambda body: issuer.sign(body, ec.ECDSA(CS2.signature_hash))
+    )
+    added: tuple[Record, ...] = (
+        SlotKey(KeyRef.SECURE_MESSAGING, CS2.algorithm, save_private(private), Origin.GENERATED, PinPolicy.NEVER),
+        StoredObject(CVC_TAG, wrap_object(CVC_TAG, cvc)),
+    )
+    return _by_name(added)
+
+
+def _by_name(records: tuple[Record, ...]) -> dict[bytes, bytes]:
+    return {record_name(record.kind, record.number): record.encode() for record in records}
 
 
 def write_image(folder: Path) -> CardFile:
