@@ -96,6 +96,9 @@ def sign(key: PrivateKey, algorithm: int, challenge: bytes) -> bytes:
             # the algorithm says which key it is: asking the key goes through an abstract class, on a door's hot path
             return cast(ec.EllipticCurvePrivateKey, key).sign(challenge, scheme)
         except ValueError as error:
+            if algorithm == Algorithm.P_384 and len(challenge) == SHA256.digest_size:
+                # the same number with zeros before it (FIPS 186-5 §6.4.1): Yubico's tools sign so by default
+                return sign(key, algorithm, challenge.rjust(SHA384.digest_size, b"\0"))
             raise Malformed("challenge", f"{len(challenge)} bytes") from error
     if algorithm == Algorithm.ED25519:
         return cast(ed25519.Ed25519PrivateKey, key).sign(challenge)

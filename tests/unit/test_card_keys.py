@@ -133,6 +133,15 @@ def test_an_ec_key_signs_in_9a_and_agrees_in_9d(algorithm: Algorithm) -> None:
     assert shared == key.exchange(ec.ECDH(), other)
 
 
+def test_a_p_384_key_signs_a_sha_256_digest_and_no_other_shorter_one() -> None:
+    key = ec.generate_private_key(ec.SECP384R1())
+    digest = bytes(range(32))
+    key.public_key().verify(sign(key, Algorithm.P_384, digest), digest, ec.ECDSA(Prehashed(SHA256())))
+    for size in (0, 20, 31, 33, 47, 49):
+        with pytest.raises(Malformed, match="challenge"):
+            sign(key, Algorithm.P_384, bytes(size))
+
+
 def type_1(message: bytes, size: int) -> bytes:
     return b"\0\1" + b"\xff" * (size - 3 - len(message)) + b"\0" + message
 
