@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from cardlink.iso7816 import tlv
-from cardlink.iso7816.apdu import Command
+from cardlink.iso7816.apdu import Command, split_chain
 from cardlink.piv import commands as piv
 from cardlink.piv.cvc import CVC_TAG, Signer, issue_card_cvc, signer_of
 from cardlink.piv.objects import Discovery, encode_certificate, encode_discovery, encode_pairing_code_reference
@@ -98,9 +98,15 @@ def sayer(card: Card, interface: Interface = CONTACT) -> Callable[[Command], byt
     return partial(say, Loopback(lambda apdu: card.transmit(apdu, interface)))
 
 
-def sw(card: Card, apdu: Command | bytes, interface: Interface = CONTACT) -> int:
-    raw = apdu if isinstance(apdu, bytes) else apdu.encode()
-    return int.from_bytes(card.transmit(raw, interface)[-2:], "big")
+def sw(card: Card, apdu: Command | bytes | str, interface: Interface = CONTACT) -> int:
+    """The status word to one command; a text is an APDU in hex, a long command goes as a chain."""
+    if isinstance(apdu, Command):
+        raws = [one.encode() for one in split_chain(apdu)]
+    else:
+        raws = [bytes.fromhex(apdu) if isinstance(apdu, str) else apdu]
+    answers = [card.transmit(raw, interface) for raw in raws]
+    assert all(one == b"\x90\x00" for one in answers[:-1]) or answers[-1] != b"\x90\x00"
+    return int.from_bytes(answers[-1][-2:], "big")
 
 
 def become_admin(card: Card) -> None:
