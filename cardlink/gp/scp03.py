@@ -9,10 +9,11 @@ import hmac
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
 
-from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
+from cryptography.hazmat.primitives.ciphers import algorithms
 from cryptography.hazmat.primitives.cmac import CMAC
 
 from cardlink.errors import Malformed
+from cardlink.iso7816.counter_cbc import CounterCbc
 from cardlink.iso7816.padding import BLOCK_BYTES as BLOCK_BYTES
 from cardlink.iso7816.padding import pad as pad
 from cardlink.iso7816.padding import unpad as unpad
@@ -171,21 +172,16 @@ def max_plain_bytes(level: int, mac_bytes: int = 8) -> int:
 class SessionCiphers:
     """The four operations of a session on ready AES contexts. Chaining value and counter come in with each call.
 
-    One CBC context serves all counters: its running chaining block is cancelled by XOR, the first block that goes in is
-    the counter block, so that what comes out first is the ICV (AES of the counter) and what follows is chained to it.
-    That saves setting up a context per command, which costs more than the AES of a short APDU. Not for two threads.
+    Not for two threads.
     """
 
-    __slots__ = ("_cbc", "_decrypt", "_last", "_mac", "_rmac", "mac_bytes")
+    __slots__ = ("_cbc", "_mac", "_rmac", "mac_bytes")
 
     def __init__(self, keys: SessionKeys, mac_bytes: int = 8) -> None:
         self.mac_bytes = mac_bytes
         self._mac = CMAC(algorithms.AES(keys.mac))
         self._rmac = CMAC(algorithms.AES(keys.rmac))
-        cipher = Cipher(algorithms.AES(keys.enc), modes.CBC(bytes(BLOCK_BYTES)))
-        self._cbc: CipherContext = cipher.encryptor()
-        self._decrypt: CipherContext = cipher.decryptor()
-        self._last = 0
+        self._cbc = CounterCbc(keys.enc)
 
     def c_mac(self, chaining_value: bytes, maced: bytes) -> bytes:
         """All 16 bytes of the C-MAC: the next chaining value, whose first `mac_bytes` are sent (Amd D §6.2.4)."""
@@ -205,27 +201,16 @@ class SessionCiphers:
 
     def encrypt_command(self, counter: int, data: bytes) -> bytes:
         """Pad and encrypt command data under the ICV of `counter` (Amd D §6.2.6)."""
-        return self._run(counter, pad(data))[BLOCK_BYTES:]
+        return self._cbc.encrypt(counter, data)
 
     def decrypt_command(self, counter: int, encrypted: bytes) -> bytes:
         """Decrypt and unpad command data. Raises Malformed for a broken length or padding."""
-        return self._open(counter, encrypted)
+        return self._cbc.decrypt(counter, encrypted)
 
     def encrypt_response(self, counter: int, data: bytes) -> bytes:
         """Pad and encrypt response data under the counter of its command, marked 80 (Amd D §6.2.7)."""
-        return self._run(counter | RESPONSE_ICV, pad(data))[BLOCK_BYTES:]
+        return self._cbc.encrypt(counter | RESPONSE_ICV, data)
 
     def decrypt_response(self, counter: int, encrypted: bytes) -> bytes:
         """Decrypt and unpad response data. Raises Malformed for a broken length or padding."""
-        return self._open(counter | RESPONSE_ICV, encrypted)
-
-    def _run(self, block: int, padded: bytes) -> bytes:
-        output = self._cbc.update((block ^ self._last).to_bytes(BLOCK_BYTES, "big") + padded)
-        self._last = int.from_bytes(output[-BLOCK_BYTES:], "big")
-        return output
-
-    def _open(self, block: int, encrypted: bytes) -> bytes:
-        if not encrypted or len(encrypted) % BLOCK_BYTES:
-            raise Malformed("SCP03 data", f"want whole blocks, got {len(encrypted)} bytes")
-        icv = self._run(block, b"")
-        return unpad(self._decrypt.update(icv + encrypted)[BLOCK_BYTES:])
+        return self._cbc.decrypt(counter | RESPONSE_ICV, encrypted)

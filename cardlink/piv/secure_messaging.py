@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.ciphers import algorithms
 from cryptography.hazmat.primitives.cmac import CMAC
 
 from cardlink.errors import Malformed
 from cardlink.iso7816 import tlv
 from cardlink.iso7816.apdu import SHORT_NE_MAX, Command, Ins
-from cardlink.iso7816.padding import BLOCK_BYTES, pad, unpad
+from cardlink.iso7816.counter_cbc import CounterCbc
+from cardlink.iso7816.padding import BLOCK_BYTES
 from cardlink.piv.tables import Algorithm, KeyRef
 
 CLA_SECURE = 0x0C
@@ -142,10 +143,10 @@ def cryptogram(agreement: Agreement, keys: SessionKeys) -> bytes:
 class SessionCiphers:
     """The operations of a session. Counters and chaining values come in with each call; SKcfrm is not kept."""
 
-    __slots__ = ("_aes", "_mac", "_rmac")
+    __slots__ = ("_cbc", "_mac", "_rmac")
 
     def __init__(self, keys: SessionKeys) -> None:
-        self._aes = algorithms.AES(keys.enc)
+        self._cbc = CounterCbc(keys.enc)
         self._mac = CMAC(algorithms.AES(keys.mac))
         self._rmac = CMAC(algorithms.AES(keys.rmac))
 
@@ -163,17 +164,11 @@ class SessionCiphers:
 
     def encrypt(self, block: int, data: bytes) -> bytes:
         """Pad and encrypt; the IV is the enciphered counter, `block`, marked RESPONSE_MARK in a response (§4.2.2)."""
-        encryptor = Cipher(self._aes, modes.CBC(FIRST_CHAINING_VALUE)).encryptor()
-        # the counter goes first under a vector of zeros: what comes out is the IV, and the data are chained to it
-        return encryptor.update(block.to_bytes(BLOCK_BYTES, "big") + pad(data))[BLOCK_BYTES:]
+        return self._cbc.encrypt(block, data)
 
     def decrypt(self, block: int, encrypted: bytes) -> bytes:
         """Decrypt and unpad. Raises Malformed for a broken length or padding."""
-        if not encrypted or len(encrypted) % BLOCK_BYTES:
-            raise Malformed(_WHAT, f"want whole blocks, got {len(encrypted)} bytes")
-        counter = block.to_bytes(BLOCK_BYTES, "big")
-        vector = Cipher(self._aes, modes.ECB()).encryptor().update(counter)  # noqa: S305 one block, as the standard has it
-        return unpad(Cipher(self._aes, modes.CBC(vector)).decryptor().update(encrypted))
+        return self._cbc.decrypt(block, encrypted)
 
 
 @dataclass(frozen=True, slots=True)
