@@ -97,10 +97,12 @@ def test_an_error_gets_its_status_word_and_ends_the_session(
     assert caught.value.sw == expected
     # the keys are gone, and over contactless what was said under them
     assert sw(card, "0CCB3FFF0A8E080000000000000000", interface) == 0x6982
-    with pytest.raises(CardStatus) as caught:
-        opened(card, interface).command(piv.get_data(0x5FC103))
-        raise CardStatus("", 0x9000)
-    assert caught.value.sw == (0x9000 if interface is CONTACT else 0x6982)
+    again = opened(card, interface)
+    if interface is CONTACT:
+        assert again.command(piv.get_data(0x5FC103))
+    else:
+        with pytest.raises(CardStatus, match="6982"):
+            again.command(piv.get_data(0x5FC103))
 
 
 def test_a_command_said_again_ends_the_session() -> None:
