@@ -7,8 +7,10 @@ open channels.
 from collections.abc import Callable, Mapping
 from functools import cache
 
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-from messaging_host import MessagingHost, collect
+from cryptography.hazmat.primitives.hashes import SHA256, SHA384
+from messaging_host import MessagingHost, collect, objects, tlv
 from notation import parse
 
 from cardlink.gp.commands import put_key_set
@@ -24,6 +26,7 @@ from cardlink.iso7816.apdu import Command, decode_command
 from cardlink.piv.tables import Interface
 from cardos.card import Card
 from cardos.factory import make_blank
+from cardos.state import Persistent
 from cardos.store import MemoryStore, Store
 
 # keys and references made up for these tests
@@ -74,6 +77,8 @@ OBJECTS = (
 )
 NO_OBJECT = (0x5FC104,)
 ISSUED_SLOTS = (0x9A, 0x9C, 0x9D, 0x9E, 0x82, 0x95)
+
+KEPT = tuple(name for name in Persistent.__slots__ if not name.startswith("_"))  # what a card keeps, decoded
 
 
 class Channel:
@@ -153,7 +158,8 @@ class Session:
         if self.channel is not None:
             wrapped = self.channel.wrap(apdu)
             if how == "flip":
-                wrapped = wrapped[:-1] + bytes((wrapped[-1] ^ 1,))
+                last = 4 + wrapped[4]
+                wrapped = wrapped[:last] + bytes((wrapped[last] ^ 1,)) + wrapped[last + 1 :]
             if how == "again":
                 self.send(wrapped)
             return self.send(wrapped)
@@ -278,6 +284,15 @@ def open_channel(session: Session) -> None:
     session.channel = Channel(session.send)
 
 
+def add_key_set(session: Session) -> None:
+    session.must("80 D8 00 81 (NEWSET) 00")
+
+
+def first_block(session: Session) -> None:
+    """The first block of STORE DATA, which alone does nothing."""
+    session.must("80 E2 10 00 (42 04 0102)")
+
+
 BEFORE: dict[str, Callable[[Session], None]] = {
     "select": select,
     "pin": verify,
@@ -294,6 +309,8 @@ BEFORE: dict[str, Callable[[Session], None]] = {
     "global": verify_global,
     "domain": select_domain,
     "channel": open_channel,
+    "second-set": add_key_set,
+    "first-block": first_block,
 }
 
 
@@ -353,18 +370,34 @@ def empty() -> dict[bytes, bytes]:
 def put(session: Session, tag: int, content: bytes) -> None:
     name = tag.to_bytes((tag.bit_length() + 7) // 8, "big").hex()
     text = f"{name} [{content.hex()}]" if tag in (0x7E, 0x7F61) else f"5C [{name}] 53 [{content.hex()}]"
-    session.must(f"00 DB 3F FF ({text})")
+    session.must(f"chain: 00 DB 3F FF <{text}>")
 
 
-def with_messaging(policy: str) -> dict[bytes, bytes]:
-    """The issued card with a key 04 of cipher suite 2, a pairing code and that PIN usage policy."""
+def with_messaging(policy: str, suite: int = 0x27) -> dict[bytes, bytes]:
+    """The issued card with a key 04 and its certificate, a pairing code, a Global PIN and that PIN usage policy."""
     session = Session(issued())
     select(session)
     become_admin(session)
-    session.must("00 47 00 04 (AC [80 [27]]) 00")
+    point = objects(objects(session.must(f"00 47 00 04 (AC [80 [{suite:02X}]]) 00"))[0x7F49])[0x86]
+    put(session, 0x5FFF22, card_certificate(suite, point))
     put(session, 0x5FC123, b"\x99\x08" + CODE + b"\xfe\x00")
+    session.must("00 24 01 00 (GLOBAL)")
     session.must(f"00 DB 3F FF (DISCOVERY {policy})")
     return session.store.load()
+
+
+def card_certificate(suite: int, point: bytes) -> bytes:
+    """The card verifiable certificate of a key 04, signed by a key of nobody (SP 800-73pt2-5 §4.1.5)."""
+    curve, signed_as = {
+        0x27: ("2A8648CE3D030107", "2A8648CE3D040302"),
+        0x2E: ("2B81040022", "2A8648CE3D040303"),
+    }[suite]
+    body = tlv("5F29", b"\x80") + tlv("42", bytes(8)) + tlv("5F20", bytes(range(16)))
+    body += tlv("7F49", tlv("06", bytes.fromhex(curve)) + tlv("86", point)) + tlv("5F4C", b"\x00")
+    signer = ec.generate_private_key(ec.SECP256R1() if suite == 0x27 else ec.SECP384R1())
+    signature = signer.sign(body, ec.ECDSA(SHA256() if suite == 0x27 else SHA384()))
+    algorithm = tlv("30", tlv("06", bytes.fromhex(signed_as)))
+    return tlv("7F21", body + tlv("5F37", tlv("30", algorithm + tlv("03", b"\x00" + signature))))
 
 
 @cache
@@ -380,11 +413,23 @@ def vci() -> dict[bytes, bytes]:
 
 
 @cache
+def strong() -> dict[bytes, bytes]:
+    """As vci, with cipher suite 7."""
+    return with_messaging("4C00", 0x2E)
+
+
+@cache
+def two_pins() -> dict[bytes, bytes]:
+    """With a Global PIN beside the PIV application PIN, which is primary (policy 6C 10)."""
+    return with_messaging("6C10")
+
+
+@cache
 def pairing() -> dict[bytes, bytes]:
     """With secure messaging and the virtual contact interface after the pairing code."""
     return with_messaging("4800")
 
 
 CARDS: dict[str, Callable[[], dict[bytes, bytes]]] = {
-    one.__name__: one for one in (blank, counted, issued, empty, messaging, vci, pairing)
+    one.__name__: one for one in (blank, counted, issued, empty, messaging, vci, strong, two_pins, pairing)
 }

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from card_world import CARDS, Session, prepared
+from card_world import CARDS, KEPT, Session, prepared
 from notation import Row, fits, read_table
 
 from cardlink.errors import Malformed
@@ -195,7 +195,7 @@ def test_a_write_without_room_is_6581_and_the_card_knows_what_it_holds(name: str
     assert failed.answer == b"\x65\x81"
     assert same_card(failed.store.load(), history[at - 1])
     fresh, live = Persistent(failed.store), failed.session.card.persistent
-    for part in ("admin", "chip", "key_sets", "keys", "life", "objects", "references"):
+    for part in KEPT:
         assert getattr(live, part) == getattr(fresh, part), part
     # no status was won by what did not happen
     assert failed.session.send(SELECT)[-2] in (0x90, 0x69)
