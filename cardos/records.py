@@ -106,6 +106,10 @@ class Reference:
     left: int
     is_default: bool = False
 
+    def with_left(self, left: int) -> "Reference":
+        """The same with that many tries left; written out, as each VERIFY makes two."""
+        return Reference(self.number, self.value, self.limit, left, self.is_default)
+
     def encode(self) -> bytes:
         return struct.pack(">BB?", self.limit, self.left, self.is_default) + self.value
 

@@ -58,7 +58,7 @@ def verify(platform: Platform, command: Command) -> bytes:
     if len(request.data) != REFERENCE_BYTES:
         raise CardStatus(_VERIFY, SW.INCORRECT_DATA)
     _compare(platform, reference, request.data, _VERIFY)
-    platform.persistent.commit([replace(reference, left=reference.limit)])
+    platform.persistent.commit([reference.with_left(reference.limit)])
     _set_status(platform, request.ref, verified=True)
     return b""
 
@@ -125,7 +125,7 @@ def reset_retry_counter(platform: Platform, command: Command) -> bytes:
         platform.persistent.commit([puk])
         raise CardStatus(_RESET, SW.INCORRECT_DATA)
     pin = platform.persistent.references[KeyRef.PIN]
-    platform.persistent.commit([replace(puk, left=puk.limit), _renewed(pin, request.new_pin)])
+    platform.persistent.commit([puk.with_left(puk.limit), _renewed(pin, request.new_pin)])
     return b""
 
 
@@ -152,7 +152,7 @@ def _set_status(platform: Platform, ref: int, *, verified: bool) -> None:
 
 def _compare(platform: Platform, reference: Reference, presented: bytes, name: str) -> None:
     """Count the try, then compare. Raises 63Cx; the caller puts the counter back on success."""
-    platform.persistent.commit([replace(reference, left=reference.left - 1)])
+    platform.persistent.commit([reference.with_left(reference.left - 1)])
     if not hmac.compare_digest(reference.value, presented):
         # a wrong PUK in RESET RETRY COUNTER voids the PIN too (SP 800-73pt2-5 §3.2.3), in CHANGE it does not (§3.2.2)
         _set_status(platform, KeyRef.PIN if name is _RESET else reference.number, verified=False)
