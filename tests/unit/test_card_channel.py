@@ -1,10 +1,10 @@
 """The card's end of SCP03, driven by a host end written for these tests; only the arithmetic is shared."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from gp_host import CHALLENGE, SERIAL, TRANSPORT, Host, card_with, open_channel, raw
 
 from cardlink.access.door import DOOR_AID
 from cardlink.gp import commands as gp
@@ -12,101 +12,21 @@ from cardlink.gp import inventory
 from cardlink.gp.keys import derive_card_keys, key_check_value
 from cardlink.gp.scp03 import (
     LEVELS,
-    Level,
     SessionCiphers,
     StaticKeys,
-    card_cryptogram,
     derive_session,
     host_cryptogram,
-    maced_header,
-    max_plain_bytes,
 )
-from cardlink.iso7816.apdu import Command, split_chain
+from cardlink.iso7816.apdu import Command
 from cardlink.piv import commands as piv
 from cardlink.piv.tables import PIV_AID, Interface
 from cardos.card import Card
-from cardos.factory import TRANSPORT_KVN, make_blank
-from cardos.store import MemoryStore
+from cardos.factory import TRANSPORT_KVN
 
 # keys made up for these tests
-SERIAL = bytes.fromhex("0001000200C0FFEE0001")
-TRANSPORT = StaticKeys(bytes(range(16)), bytes(range(16, 32)), bytes(range(32, 48)))
 TRANSPORT_256 = StaticKeys(bytes(range(32)), bytes(range(32, 64)), bytes(range(64, 96)))
 MASTER = bytes.fromhex("5A" * 32)
-CHALLENGE = bytes.fromhex("0102030405060708")
 ISD = gp.ISD_AID
-
-
-def card_with(keys: StaticKeys = TRANSPORT) -> Card:
-    return Card(MemoryStore(make_blank(SERIAL, keys)))
-
-
-def raw(card: Card, command: Command) -> tuple[bytes, int]:
-    answer = card.transmit(command.encode())
-    return answer[:-2], int.from_bytes(answer[-2:], "big")
-
-
-@dataclass
-class Host:
-    """A host's end of one session, as strict as the HSM's must be."""
-
-    card: Card
-    ciphers: SessionCiphers
-    level: int
-    mcv: bytes
-    counter: int = 0
-
-    def wrap(self, command: Command) -> Command:
-        self.counter += 1
-        data = command.data
-        if self.level & Level.C_ENC and data:
-            data = self.ciphers.encrypt_command(self.counter, data)
-        cla = command.cla | 0x04
-        header = maced_header(bytes((cla, command.ins, command.p1, command.p2)), len(data) + 8, command.extended)
-        self.mcv = self.ciphers.c_mac(self.mcv, header + data)
-        return Command(cla, command.ins, command.p1, command.p2, data + self.mcv[:8], command.le, command.extended)
-
-    def unwrap(self, answer: bytes) -> tuple[bytes, int]:
-        data, sw = answer[:-2], int.from_bytes(answer[-2:], "big")
-        if self.level & Level.R_MAC and sw == 0x9000:
-            data, mac = data[:-8], data[-8:]
-            assert self.ciphers.is_r_mac(self.mcv, data, sw, mac)
-            if self.level & Level.R_ENC and data:
-                data = self.ciphers.decrypt_response(self.counter, data)
-        return data, sw
-
-    def say(self, command: Command) -> tuple[bytes, int]:
-        """Chain first, then protect each block; collect 61xx; then take the protection off."""
-        blocks = (command,) if command.extended else split_chain(command, max_plain_bytes(self.level))
-        answer = b""
-        for block in blocks:
-            answer = self.card.transmit(self.wrap(block).encode())
-            if block is not blocks[-1]:
-                assert self.unwrap(answer) == (b"", 0x9000)
-        whole = b""
-        while answer[-2] == 0x61:
-            whole += answer[:-2]
-            answer = self.card.transmit(bytes.fromhex("00C00000") + answer[-1:])
-        return self.unwrap(whole + answer)
-
-
-def open_channel(
-    card: Card, level: int = 0x33, keys: StaticKeys = TRANSPORT, kvn: int = TRANSPORT_KVN, aid: bytes = ISD
-) -> Host:
-    raw(card, gp.select(aid))
-    answer, sw = raw(card, gp.initialize_update(kvn, CHALLENGE))
-    assert sw == 0x9000
-    update = gp.decode_initialize_update(answer)
-    assert (update.kdd, update.option) == (SERIAL, 0x60)
-    session = derive_session(keys, CHALLENGE, update.card_challenge)
-    assert card_cryptogram(session, CHALLENGE, update.card_challenge) == update.card_cryptogram
-    host = Host(card, SessionCiphers(session), 0, bytes(16))
-    cryptogram = host_cryptogram(session, CHALLENGE, update.card_challenge)
-    # EXTERNAL AUTHENTICATE carries a C-MAC, is never encrypted and does not count
-    answer, sw = raw(card, host.wrap(gp.external_authenticate(level, cryptogram)))
-    assert (answer, sw) == (b"", 0x9000)
-    host.level, host.counter = level, 0
-    return host
 
 
 @pytest.mark.parametrize("level", sorted(LEVELS))
