@@ -1,288 +1,189 @@
-"""Cards that misbehave: wrappers of a card's `transmit` for door tests and demonstrations, by name in `PROFILES`.
+"""Cards that misbehave, by name: what an attacker or a broken card does. `docs/faults.md` says what is answered.
 
-A profile does what an attacker or a broken card does at a door; it never changes the card that it wraps.
+A profile is put over a card's `transmit` and never changes the card. Written `NAME` or `NAME:PARAMETER`.
 """
 
-import os
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
-from cardlink.errors import CardStatus, LinkLost, Malformed
-from cardlink.gp.scp03 import StaticKeys
-from cardlink.iso7816.apdu import Ins, decode_response
-from cardlink.iso7816.sw import SUCCESS_BYTES, SW, is_more_available
-from cardlink.piv import commands as piv
-from cardlink.piv.tables import CHUID, CONTAINERS, KEYS, Algorithm, Interface, KeyRef
-from cardlink.piv.templates import encode_response
-from cardlink.piv.yubico import Origin
-from cardos.factory import make_blank
-from cardos.piv.auth import default_pin_policy
-from cardos.piv.keys import generate, save_private
-from cardos.records import Record, SlotKey, StoredObject, record_name
+from cardlink.iso7816.sw import SW
+from cardlink.piv.tables import CARD_CREDENTIAL, CERT_CARD_AUTH, CHUID
+from cardos.card import Card
+from cardos.errors import Failed
+from cardos.hostile.answers import CBOR_BOMBS as CBOR_BOMBS
+from cardos.hostile.answers import TLV_SHAPES as TLV_SHAPES
+from cardos.hostile.answers import (
+    always_sw,
+    broken_tlv,
+    cbor_bomb,
+    echo,
+    empty_61,
+    endless_61,
+    huge_answer,
+    no_status_word,
+    ping_pong_6c,
+    six_c_and_61,
+)
+from cardos.hostile.answers import garbage as garbage
+from cardos.hostile.channel import no_mac, plain_errors, replayed_answers, wrong_cryptogram, wrong_mac
+from cardos.hostile.claims import POINT_KINDS as POINT_KINDS
+from cardos.hostile.claims import SIGNATURE_JUNK as SIGNATURE_JUNK
+from cardos.hostile.claims import clone as clone
+from cardos.hostile.claims import cloned, junk_signature, only_uid, public_key, wrong_key
+from cardos.hostile.claims import fixed_response as fixed_response
+from cardos.hostile.claims import no_9e as no_9e
+from cardos.hostile.claims import only_chuid as only_chuid
+from cardos.hostile.claims import replayed as replayed
+from cardos.hostile.claims import swapped_key as swapped_key
+from cardos.hostile.claims import swapped_objects as swapped_objects
+from cardos.hostile.faulty import Faulty as Faulty
+from cardos.hostile.leaving import SLOW_S, WAITING_S, torn_after_exchange, waiting
+from cardos.hostile.leaving import mute as mute
+from cardos.hostile.leaving import slow as slow
+from cardos.hostile.leaving import torn_at_byte as torn_at_byte
+from cardos.hostile.leaving import torn_at_exchange as torn_at_exchange
+from cardos.sealing import read_records
+from cardos.store import MemoryStore
 from cardos.vpcd import Answering
 
-Transmit = Callable[[bytes, Interface], bytes]
-Profile = Callable[[Answering], "Faulty"]
-HUGE_BYTES = 65_533
-SLOW_S = 0.5
+_SECONDS_MAX = 86_400.0
+_COUNT_MAX = 1_000_000
 
 
-class Faulty:
-    """A card with a profile on. It can lie in a reader like any other."""
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """What may stand after the colon: `wants` says it, `read` reads it (ValueError for anything else)."""
 
-    __slots__ = ("_below", "_on_reset", "transmit")
-
-    def __init__(self, below: Answering, transmit: Transmit, on_reset: Callable[[], None] | None = None) -> None:
-        self._below = below
-        self._on_reset = on_reset
-        self.transmit = transmit
+    wants: str
+    read: Callable[[str], Any]
+    default: Any = None
 
     @property
-    def atr(self) -> bytes:
-        """The ATR of the card below."""
-        return self._below.atr
+    def is_needed(self) -> bool:
+        """There is nothing that would do in its place."""
+        return self.default is None
 
-    def reset(self) -> None:
-        """Reset the card below."""
-        if self._on_reset is not None:
-            self._on_reset()
-        self._below.reset()
 
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """One way to misbehave. Called with a card it gives that card with the profile on, its parameter at the default."""
 
-def _ins(apdu: bytes) -> int:
-    return apdu[1] if len(apdu) > 1 else -1
+    make: Callable[..., Answering]
+    parameter: Parameter | None = None
 
+    def __call__(self, card: Answering) -> Answering:
+        return self.make(card) if self.parameter is None else self.make(card, self.parameter.default)
 
-def _answer_always(card: Answering, instructions: Iterable[int], answer: Callable[[], bytes]) -> Faulty:
-    """Answer these instructions so, all others as the card does."""
-    wrong = frozenset(instructions)
-    return Faulty(card, lambda apdu, interface: answer() if _ins(apdu) in wrong else card.transmit(apdu, interface))
 
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= _SECONDS_MAX:
+        raise ValueError(text)
+    return value
 
-_READS = (Ins.GET_DATA, Ins.GET_RESPONSE)
 
+def _count(text: str) -> int:
+    value = int(text)
+    if not 0 <= value <= _COUNT_MAX:
+        raise ValueError(text)
+    return value
 
-def mute(card: Answering, *, after: int = 0, hold_s: float = 0.0) -> Faulty:
-    """Says nothing more after that many exchanges; a reader gives up on it after `hold_s`."""
-    left = after
 
-    def transmit(apdu: bytes, interface: Interface) -> bytes:
-        nonlocal left
-        if left:
-            left -= 1
-            return card.transmit(apdu, interface)
-        time.sleep(hold_s)
-        raise LinkLost("the card is mute")
+def _place(text: str) -> int:
+    if (value := _count(text)) == 0:
+        raise ValueError(text)
+    return value
 
-    return Faulty(card, transmit)
 
+def _sw(text: str) -> int:
+    value = int(text, 16)
+    if len(text) != 4 or value >> 12 not in (6, 9):
+        raise ValueError(text)
+    return value
 
-def slow(card: Answering, *, delay_s: float = SLOW_S) -> Faulty:
-    """Answers late, as a relay would."""
 
-    def transmit(apdu: bytes, interface: Interface) -> bytes:
-        time.sleep(delay_s)
-        return card.transmit(apdu, interface)
+def _other_card(text: str) -> Answering:
+    return Card(MemoryStore(read_records(Path(text))))
 
-    return Faulty(card, transmit)
 
+def _one_of(names: tuple[str, ...]) -> Parameter:
+    def read(text: str) -> str:
+        if text not in names:
+            raise ValueError(text)
+        return text
 
-def garbage(card: Answering, *, random: Callable[[int], bytes] = os.urandom, size: int = 64) -> Faulty:
-    """Answers everything but SELECT with random bytes and 9000."""
-    instructions = frozenset(range(256)) - {Ins.SELECT}
-    return _answer_always(card, instructions, lambda: random(size) + SUCCESS_BYTES)
+    return Parameter(" | ".join(names), read, names[0])
 
 
-def no_status_word(card: Answering) -> Faulty:
-    """Answers reads with a single byte."""
-    return _answer_always(card, _READS, lambda: b"\x90")
+def _swapped(tag: int) -> Profile:
+    return Profile(lambda card, other: swapped_objects(card, other, (tag,)), _OTHER)
 
 
-def endless_61(card: Answering) -> Faulty:
-    """Has always more to give: full answers, each announcing the next."""
-    return _answer_always(card, _READS, lambda: bytes(256) + b"\x61\x00")
-
-
-def empty_61(card: Answering) -> Faulty:
-    """Announces more and gives nothing."""
-    return _answer_always(card, _READS, lambda: b"\x61\x00")
-
-
-def ping_pong_6c(card: Answering) -> Faulty:
-    """Is never content with Le."""
-    wanted = 0x10
-
-    def answer() -> bytes:
-        nonlocal wanted
-        wanted ^= 0x30
-        return bytes((0x6C, wanted))
-
-    return _answer_always(card, _READS, answer)
-
-
-def huge_answer(card: Answering) -> Faulty:
-    """Answers reads with 64 KB at once."""
-    return _answer_always(card, _READS, lambda: bytes(HUGE_BYTES) + SUCCESS_BYTES)
-
-
-def no_9e(card: Answering, *, sw: int = SW.FUNCTION_NOT_SUPPORTED) -> Faulty:
-    """Claims not to know the card authentication key."""
-
-    def transmit(apdu: bytes, interface: Interface) -> bytes:
-        if _ins(apdu) == Ins.GENERAL_AUTHENTICATE and apdu[3] == KeyRef.CARD_AUTH:
-            return sw.to_bytes(2, "big")
-        return card.transmit(apdu, interface)
-
-    return Faulty(card, transmit)
-
-
-def only_chuid(card: Answering) -> Faulty:
-    """Offers nothing but what anybody can copy: the CHUID."""
-    wanted = piv.get_data(CHUID.tag).data
-
-    def transmit(apdu: bytes, interface: Interface) -> bytes:
-        if _ins(apdu) == Ins.GET_DATA and apdu[5 : 5 + len(wanted)] != wanted:
-            return SW.NOT_FOUND.to_bytes(2, "big")
-        if _ins(apdu) == Ins.GENERAL_AUTHENTICATE:
-            return SW.INS_NOT_SUPPORTED.to_bytes(2, "big")
-        return card.transmit(apdu, interface)
-
-    return Faulty(card, transmit)
-
-
-def torn_at_exchange(card: Answering, number: int, *, after_card: bool = False) -> Faulty:
-    """Leaves at that exchange, counted from 1: before the card sees it or, with `after_card`, after it acted.
-
-    It leaves once: a reset, which is putting it back, makes it answer again.
-    """
-    at, is_gone = 0, False
-
-    def transmit(apdu: bytes, interface: Interface) -> bytes:
-        nonlocal at, is_gone
-        at += 1
-        if at == number:
-            is_gone = True
-            if after_card:
-                card.transmit(apdu, interface)
-        if is_gone:
-            raise LinkLost(f"the card left at exchange {number}")
-        return card.transmit(apdu, interface)
-
-    def put_back() -> None:
-        nonlocal is_gone
-        is_gone = False
-
-    return Faulty(card, transmit, put_back)
-
-
-def torn_at_byte(card: Answering, number: int) -> Faulty:
-    """Leaves when that many bytes have passed, both ways counted: an answer that is cut is lost whole."""
-    passed = 0
-
-    def transmit(apdu: bytes, interface: Interface) -> bytes:
-        nonlocal passed
-        passed += len(apdu)
-        if passed > number:
-            raise LinkLost(f"the card left at byte {number}")
-        answer = card.transmit(apdu, interface)
-        passed += len(answer)
-        if passed > number:
-            raise LinkLost(f"the card left at byte {number}")
-        return answer
-
-    return Faulty(card, transmit)
-
-
-def swapped_objects(card: Answering, other: Answering, tags: Iterable[int]) -> Faulty:
-    """Shows these objects of another card: a statement, certificate or CHUID that is not its own."""
-    asked = frozenset(piv.get_data(tag).data for tag in tags)
-    rest_from_other = False
-
-    def transmit(apdu: bytes, interface: Interface) -> bytes:
-        nonlocal rest_from_other
-        if _ins(apdu) == Ins.GET_RESPONSE:
-            return (other if rest_from_other else card).transmit(apdu, interface)
-        rest_from_other = _ins(apdu) == Ins.GET_DATA and apdu[5:-1] in asked
-        if _ins(apdu) == Ins.SELECT:
-            other.transmit(apdu, interface)
-        return (other if rest_from_other else card).transmit(apdu, interface)
-
-    return Faulty(card, transmit)
-
-
-def swapped_key(card: Answering, other: Answering) -> Faulty:
-    """Shows its own data and lets another card answer challenges."""
-
-    def transmit(apdu: bytes, interface: Interface) -> bytes:
-        if _ins(apdu) == Ins.SELECT:
-            other.transmit(apdu, interface)
-        return (other if _ins(apdu) == Ins.GENERAL_AUTHENTICATE else card).transmit(apdu, interface)
-
-    return Faulty(card, transmit)
-
-
-def replayed(card: Answering) -> Faulty:
-    """Answers every challenge with its answer to the first."""
-    recorded = b""
-
-    def transmit(apdu: bytes, interface: Interface) -> bytes:
-        nonlocal recorded
-        if _ins(apdu) != Ins.GENERAL_AUTHENTICATE:
-            return card.transmit(apdu, interface)
-        recorded = recorded or card.transmit(apdu, interface)
-        return recorded
-
-    return Faulty(card, transmit)
-
-
-def fixed_response(card: Answering, response: bytes) -> Faulty:
-    """Answers every challenge with these bytes in place of a signature: zeros, DER junk, another key's."""
-    return _answer_always(card, (Ins.GENERAL_AUTHENTICATE,), lambda: encode_response(response) + SUCCESS_BYTES)
-
-
-def clone(victim: Answering, interface: Interface = Interface.CONTACTLESS) -> dict[bytes, bytes]:
-    """The records of a new card: what anybody can read from `victim` over one face, and keys 9A and 9E of its own."""
-    victim.transmit(piv.select().encode(), interface)
-    records: list[Record] = []
-    for tag in CONTAINERS:
-        try:
-            records.append(StoredObject(tag, _read(victim, tag, interface)))
-        except (CardStatus, Malformed):
-            continue
-    for ref in (KeyRef.PIV_AUTH, KeyRef.CARD_AUTH):
-        private = save_private(generate(Algorithm.P_256))
-        records.append(SlotKey(ref, Algorithm.P_256, private, Origin.GENERATED, default_pin_policy(KEYS[ref])))
-    image = make_blank(os.urandom(10), StaticKeys(*(os.urandom(16) for _ in range(3))))
-    image.update((record_name(one.kind, one.number), one.encode()) for one in records)
-    return image
-
-
-def _read(card: Answering, tag: int, interface: Interface) -> bytes:
-    """The whole answer to GET DATA. Raises CardStatus when the card refuses."""
-    response = decode_response(card.transmit(piv.get_data(tag).encode(), interface))
-    data = response.data
-    while is_more_available(response.sw):
-        response = decode_response(card.transmit(bytes((0x00, Ins.GET_RESPONSE, 0, 0, 0)), interface))
-        data += response.data
-    if response.sw != SW.SUCCESS:
-        raise CardStatus("GET DATA", response.sw)
-    return data
-
-
-# Those that need no second card and no number.
+_OTHER = Parameter("image of another card", _other_card)
 PROFILES: MappingProxyType[str, Profile] = MappingProxyType(
     {
-        "mute": mute,
-        "slow": slow,
-        "garbage": garbage,
-        "no-status-word": no_status_word,
-        "endless-61": endless_61,
-        "empty-61": empty_61,
-        "ping-pong-6c": ping_pong_6c,
-        "huge-answer": huge_answer,
-        "no-9e": no_9e,
-        "only-chuid": only_chuid,
-        "replayed": replayed,
+        # silent, late, gone
+        "mute": Profile(mute, Parameter("exchanges before", _count, 0)),
+        "waiting": Profile(waiting, Parameter("seconds", _seconds, WAITING_S)),
+        "slow": Profile(slow, Parameter("seconds for each exchange", _seconds, SLOW_S)),
+        "torn-byte": Profile(torn_at_byte, Parameter("bytes before", _count, 100)),
+        "torn-exchange": Profile(torn_at_exchange, Parameter("number of the exchange", _place, 2)),
+        "torn-after": Profile(torn_after_exchange, Parameter("number of the exchange", _place, 2)),
+        # answers that break the protocol or never end
+        "garbage": Profile(garbage),
+        "echo": Profile(echo),
+        "sw": Profile(always_sw, Parameter("status word", _sw, int(SW.NO_PRECISE_DIAGNOSIS))),
+        "no-status-word": Profile(no_status_word),
+        "endless-61": Profile(endless_61),
+        "empty-61": Profile(empty_61),
+        "ping-pong-6c": Profile(ping_pong_6c),
+        "6c-and-61": Profile(six_c_and_61),
+        "huge-answer": Profile(huge_answer),
+        "tlv": Profile(broken_tlv, _one_of(tuple(TLV_SHAPES))),
+        "cbor": Profile(cbor_bomb, _one_of(tuple(CBOR_BOMBS))),
+        # claims less than it has, or shows what is another's
+        "no-9e": Profile(no_9e, Parameter("status word", _sw, int(SW.FUNCTION_NOT_SUPPORTED))),
+        "only-chuid": Profile(only_chuid),
+        "only-uid": Profile(only_uid),
+        "clone": Profile(cloned),
+        "wrong-key": Profile(wrong_key),
+        "replayed": Profile(replayed),
+        "signature": Profile(junk_signature, _one_of(tuple(SIGNATURE_JUNK))),
+        "swapped-key": Profile(swapped_key, _OTHER),
+        "swapped-credential": _swapped(CARD_CREDENTIAL.tag),
+        "swapped-certificate": _swapped(CERT_CARD_AUTH.tag),
+        "swapped-chuid": _swapped(CHUID.tag),
+        # towards who encodes a card
+        "public-key": Profile(public_key, _one_of(POINT_KINDS)),
+        "wrong-mac": Profile(wrong_mac),
+        "no-mac": Profile(no_mac),
+        "replayed-answer": Profile(replayed_answers),
+        "plain-error": Profile(plain_errors, Parameter("status word", _sw, int(SW.SECURITY_STATUS_NOT_SATISFIED))),
+        "wrong-cryptogram": Profile(wrong_cryptogram),
     }
 )
+
+
+def faulty(text: str) -> Callable[[Answering], Answering]:
+    """What `NAME` or `NAME:PARAMETER` puts over a card. Raises Failed for a name or parameter that is none."""
+    name, colon, given = text.partition(":")
+    profile = PROFILES.get(name)
+    if profile is None:
+        raise Failed("fault.unknown", name=name, names=", ".join(PROFILES))
+    parameter = profile.parameter
+    if parameter is None:
+        if colon:
+            raise Failed("fault.no-parameter", name=name)
+        return profile
+    if not colon:
+        if parameter.is_needed:
+            raise Failed("fault.wants-parameter", name=name, wants=parameter.wants)
+        return profile
+    try:
+        value = parameter.read(given)
+    except ValueError as error:
+        raise Failed("fault.bad-parameter", name=name, text=given, wants=parameter.wants) from error
+    return lambda card: profile.make(card, value)

@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from pathlib import Path
 
 import pytest
 from cryptography.exceptions import InvalidSignature
@@ -21,9 +22,11 @@ from cardlink.transport.loopback import Loopback
 from cardos import faults
 from cardos.card import Card
 from cardos.factory import make_blank
+from cardos.image import FileStore
 from cardos.piv.auth import default_pin_policy
 from cardos.piv.keys import generate, save_private
 from cardos.records import SlotKey, StoredObject
+from cardos.sealing import make_secret, read_secret
 from cardos.store import MemoryStore
 from cardos.vpcd import Answering
 
@@ -62,13 +65,28 @@ def signs_as(card: Answering, key: ec.EllipticCurvePublicKey, digest: bytes = DI
     return True
 
 
+NAMED = {"waiting": "waiting:0", "slow": "slow:0"}  # so that nobody waits for them
+
+
+def hostile(name: str, image: Path) -> Answering:
+    """A card with that profile on, by its name."""
+    parameter = faults.PROFILES[name].parameter
+    needs = parameter is not None and parameter.is_needed
+    return faults.faulty(f"{name}:{image}" if needs else NAMED.get(name, name))(issued(b"\x11"))
+
+
 @pytest.mark.parametrize("name", sorted(faults.PROFILES))
-def test_every_profile_by_name_wraps_a_card_and_answers_select_or_is_mute(name: str) -> None:
-    card = faults.PROFILES[name](issued(b"\x11"))
+def test_every_profile_by_name_wraps_a_card_and_answers_select_or_is_mute(name: str, tmp_path: Path) -> None:
+    make_secret(tmp_path / "b.card")
+    FileStore.create(tmp_path / "b.card", read_secret(tmp_path / "b.card"), make_blank(b"\x22" * 10, TRANSPORT)).close()
+    card = hostile(name, tmp_path / "b.card")
     assert card.atr == Card.atr
     card.reset()
-    if name == "mute":
+    if name in ("mute", "waiting"):
         with pytest.raises(LinkLost):
+            ask(card, piv.select())
+    elif name == "only-uid":
+        with pytest.raises(CardStatus, match="6A82"):
             ask(card, piv.select())
     else:
         assert ask(card, piv.select()).startswith(b"\x61")
