@@ -83,6 +83,7 @@ def reset(platform: Platform, command: Command) -> bytes:
         raise CardStatus("RESET", SW.CONDITIONS_NOT_SATISFIED)
     gone = [(Kind.OBJECT, tag) for tag in persistent.objects if tag != CERT_ATTESTATION.tag]
     gone += [(Kind.KEY, ref) for ref in persistent.keys if ref != KeyRef.ATTESTATION]
+    gone += [(Kind.REFERENCE, ref) for ref in persistent.references if ref not in (KeyRef.PIN, KeyRef.PUK)]
     persistent.commit([*default_references(), default_admin_key()], gone)
     platform.volatile.security = Security()
     return b""
