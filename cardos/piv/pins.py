@@ -30,6 +30,10 @@ from cardos.state import Platform
 _VERIFY = "VERIFY"
 _CHANGE = "CHANGE REFERENCE DATA"
 _RESET = "RESET RETRY COUNTER"
+# As plain numbers, as in cardos.dispatch: each VERIFY asks for them.
+_GLOBAL_PIN, _PIN, _PUK, _PAIRING_CODE = (
+    int(ref) for ref in (KeyRef.GLOBAL_PIN, KeyRef.PIN, KeyRef.PUK, KeyRef.PAIRING_CODE)
+)
 # Our intermediate retry value (§3.2.1): with so few tries left a PIN is taken over the contact interface alone, so that
 # nobody in passing blocks it.
 CONTACT_ONLY_TRIES = 2
@@ -38,18 +42,18 @@ CONTACT_ONLY_TRIES = 2
 def verify(platform: Platform, command: Command) -> bytes:
     """VERIFY: compare, ask for the tries left (no data), or take the verification back (P1 FF)."""
     request = parse_verify(command)
-    if request.ref == KeyRef.PAIRING_CODE:
+    if request.ref == _PAIRING_CODE:
         return _verify_pairing_code(platform, request)
     reference = _counted(platform, request.ref)
-    if reference is None or request.ref == KeyRef.PUK:
+    if reference is None or request.ref == _PUK:
         # fingers are not enabled on this card, the Global PIN only by its bit in a Discovery Object
         raise CardStatus(_VERIFY, SW.REFERENCE_NOT_FOUND)
-    _require_interface(platform, KeyRef(request.ref), _VERIFY)
+    _require_interface(platform, request.ref, _VERIFY)
     if request.clear:
         _set_status(platform, request.ref, verified=False)
         return b""
     security = platform.volatile.security
-    if not request.data and (security.pin if request.ref == KeyRef.PIN else security.global_pin):
+    if not request.data and (security.pin if request.ref == _PIN else security.global_pin):
         return b""
     _require_tries(platform, reference, _VERIFY)
     if not request.data:
@@ -93,7 +97,7 @@ def change_reference_data(platform: Platform, command: Command) -> bytes:
     reference = _counted(platform, request.ref)
     if reference is None:
         raise CardStatus(_CHANGE, SW.REFERENCE_NOT_FOUND)
-    _require_interface(platform, KeyRef(request.ref), _CHANGE)
+    _require_interface(platform, request.ref, _CHANGE)
     _require_tries(platform, reference, _CHANGE)
     if request.ref != KeyRef.PUK and not (is_pin(request.old) and is_pin(request.new)):
         raise CardStatus(_CHANGE, SW.INCORRECT_DATA)
@@ -131,7 +135,7 @@ def reset_retry_counter(platform: Platform, command: Command) -> bytes:
 
 def _counted(platform: Platform, ref: int) -> Reference | None:
     """The PIN, PUK or, where it counts here, Global PIN of that number."""
-    if ref == KeyRef.GLOBAL_PIN and not has_global_pin(platform):
+    if ref == _GLOBAL_PIN and not has_global_pin(platform):
         return None
     return platform.persistent.references.get(ref)
 
@@ -144,9 +148,9 @@ def _renewed(reference: Reference, value: bytes) -> Reference:
 def _set_status(platform: Platform, ref: int, *, verified: bool) -> None:
     """Set the security status of PIN or Global PIN; the PUK has none that anything asks for."""
     security, count = platform.volatile.security, platform.volatile.count
-    if ref == KeyRef.PIN:
+    if ref == _PIN:
         security.pin, security.pin_at = verified, count
-    elif ref == KeyRef.GLOBAL_PIN:
+    elif ref == _GLOBAL_PIN:
         security.global_pin, security.global_pin_at = verified, count
 
 
@@ -166,7 +170,7 @@ def _require_tries(platform: Platform, reference: Reference, name: str) -> None:
         raise CardStatus(name, SW.AUTHENTICATION_METHOD_BLOCKED)
 
 
-def _require_interface(platform: Platform, ref: KeyRef, name: str) -> None:
+def _require_interface(platform: Platform, ref: int, name: str) -> None:
     """Raise 6A81 where the reference is never used over this interface, 6982 where SM or the VCI is missing."""
     access = KEYS[ref].use_access(platform.volatile.interface)
     if access is Access.NEVER:
