@@ -8,10 +8,10 @@ from time import perf_counter
 
 from bench.limits import BareEcdsa, BareScp03
 from bench.report import Row, at_most, limit, median_us, told
-from bench.sample_card import GET_SHORT, SELECT, SIGN, random_keys, sample_records, write_image
+from bench.sample_card import GET_LONG, GET_SHORT, SELECT, SIGN, random_keys, sample_records, write_image
 from cardlink.gp import commands as gp
 from cardlink.gp.scp03 import Level
-from cardlink.iso7816.apdu import decode_command
+from cardlink.iso7816.apdu import Command, decode_command
 from cardlink.iso7816.sw import SUCCESS_BYTES
 from cardlink.piv.tables import Interface
 from cardos.card import Card
@@ -88,7 +88,13 @@ def median_of_turns(contenders: dict[str, Callable[[], object]], rounds: int = R
 
 
 def _protected() -> list[Row]:
-    """GET DATA over SCP03 at level 33, beside the same in the clear on a card of its own, and beside the bare AES."""
+    """GET DATA over SCP03 at level 33, of something short and of something as long as a certificate."""
+    short, long = decode_command(GET_SHORT), decode_command(GET_LONG)
+    return [*_added("20 bytes", short, WRAPPED), *_added("1,508 bytes", long, WRAPPED // 2)]
+
+
+def _added(what: str, command: Command, rounds: int) -> list[Row]:
+    """What protection adds to a command, beside the same in the clear on a card of its own, and beside the bare AES."""
     keys = random_keys()
     records = sample_records(keys)
     plain, card = powered(records), powered(records)
@@ -96,16 +102,16 @@ def _protected() -> list[Row]:
     update = gp.decode_initialize_update(say(card, gp.initialize_update(TRANSPORT_KVN, host_challenge).encode()))
     host = HostChannel(keys, host_challenge, update, PROTECTED_LEVEL)
     host.unwrap(card.transmit(host.authentication))
-    command = decode_command(GET_SHORT)
-    answer_bytes = len(say(plain, GET_SHORT))
+    apdu = command.encode()
+    answer_bytes = len(say(plain, apdu))
     bare = BareScp03(len(command.data), answer_bytes)
     contenders: dict[str, Callable[[], object]] = {
-        "plain": lambda: plain.transmit(GET_SHORT),
+        "plain": lambda: plain.transmit(apdu),
         "bare": bare,
         "running": bare.running,
     }
     spent_s: dict[str, list[float]] = {name: [] for name in ("wrapped", *contenders)}
-    for _ in range(WRAPPED):
+    for _ in range(rounds):
         wrapped = host.wrap(command)
         started_s = perf_counter()
         answer = card.transmit(wrapped)
@@ -118,8 +124,9 @@ def _protected() -> list[Row]:
             spent_s[name].append(perf_counter() - started_s)
     us = {name: median_us(values) for name, values in spent_s.items()}
     adds_us = us["wrapped"] - us["plain"]
+    name = f"SCP03 level 33 adds to GET DATA of {what}"
     return [
-        at_most("SCP03 level 33 adds to GET DATA", adds_us, "us", "its bare AES at the card", us["bare"], SCP03_FACTOR),
+        at_most(name, adds_us, "us", "its bare AES at the card", us["bare"], SCP03_FACTOR),
         told("the same against AES that sets up no context for an ICV", adds_us / us["running"], "x"),
     ]
 

@@ -7,6 +7,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from cardlink.gp.scp03 import StaticKeys
+from cardlink.iso7816.apdu import EXTENDED_NE_MAX
 from cardlink.piv.commands import SELECT_PIV_APDU, get_data, sign_with_card_key_apdu, verify, wrap_object
 from cardlink.piv.cvc import CVC_TAG, ISSUER_ID_BYTES, issue_card_cvc
 from cardlink.piv.objects import Discovery, encode_discovery
@@ -27,6 +28,7 @@ CERTIFICATE_BYTES = 1500
 
 SELECT = SELECT_PIV_APDU
 GET_SHORT = get_data(DISCOVERY.tag).encode()
+GET_LONG = get_data(CERT_CARD_AUTH.tag)._replace(le=EXTENDED_NE_MAX, extended=True).encode()
 SIGN = sign_with_card_key_apdu(bytes(range(32)))
 VERIFY = verify(encode_pin(FACTORY_PIN)).encode()
 
