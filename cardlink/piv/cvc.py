@@ -16,7 +16,7 @@ from cardlink.errors import Malformed
 from cardlink.iso7816 import tlv
 from cardlink.piv.secure_messaging import SUITES, Suite
 
-# Own (docs/formats.md, F15): PUT DATA of this object gives the card its certificate; GET DATA never shows it.
+# Own (docs/formats.md, F16): PUT DATA of this object gives the card its certificate; GET DATA never shows it.
 CVC_TAG = 0x5FFF22
 PROFILE = b"\x80"
 CARD_ROLE, INTERMEDIATE_ROLE = 0x00, 0x12

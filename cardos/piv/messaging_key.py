@@ -1,6 +1,6 @@
 """The secure messaging key 04: made on the card, certified from outside, and used to establish session keys.
 
-Source: SP 800-73pt2-5 §4.1 ("§"); how the certificate comes onto the card is our own (docs/formats.md, F15).
+Source: SP 800-73pt2-5 §4.1 ("§"); how the certificate comes onto the card is our own (docs/formats.md, F16).
 """
 
 from cardlink.errors import CardStatus, Malformed
