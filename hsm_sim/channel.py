@@ -73,6 +73,8 @@ class HostChannel:
         """Check the card's cryptogram; raises WrongCryptogram when the card holds another key set."""
         if level not in LEVELS:
             raise BadRequest(f"security level {level:02X}")
+        if not scp03.offers(answer.option, level):
+            raise BadRequest(f"security level {level:02X}, the card's option {answer.option:02X} does not offer it")
         if len(host_challenge) != answer.mac_bytes:
             raise BadRequest(f"host challenge of {len(host_challenge)} bytes, the card works with {answer.mac_bytes}")
         session = scp03.derive_session(keys, host_challenge, answer.card_challenge)

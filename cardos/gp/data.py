@@ -16,6 +16,7 @@ from cardos.state import Platform
 
 # What tells nothing of this one card; the rest would make it traceable over contactless.
 _FOR_EVERYBODY = frozenset((CardTag.RECOGNITION, CardTag.CAPABILITY))
+_TEMPLATES = frozenset((CardTag.KEY_INFO, CardTag.RECOGNITION, CardTag.CAPABILITY))
 _STORED = frozenset(StoredTag)
 STORED_BYTES_MAX = 1024
 
@@ -46,13 +47,14 @@ def get_data(platform: Platform, command: Command) -> bytes:
 
 
 def get_data_interindustry(platform: Platform, command: Command) -> bytes:
-    """GET DATA in the interindustry class: key information comes without its template.
+    """GET DATA in the interindustry class: key information and card data come without the template around them.
 
     ISO/IEC 7816-4 has the value alone for an even INS, YubiKeys answer so, and yubikit reads no other form; hosts after
-    GlobalPlatform ask in GlobalPlatform's class. The other objects keep their tag: GPShell asks for 66 in this class.
+    GlobalPlatform ask in GlobalPlatform's class. The primitive objects keep their tag in both, as CPLC does on cards.
     """
     answer = get_data(platform, command)
-    return tlv.unwrap(answer, CardTag.KEY_INFO) if parse_get_data(command) == CardTag.KEY_INFO else answer
+    tag = parse_get_data(command)
+    return tlv.unwrap(answer, tag) if tag in _TEMPLATES else answer
 
 
 def _asked(platform: Platform, command: Command) -> int:

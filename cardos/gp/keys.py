@@ -26,6 +26,7 @@ KEYS_OF_A_SET = 3
 SEQUENCE_MAX = (1 << 8 * SEQUENCE_COUNTER_BYTES) - 1
 KVN_MAX = 0x7F
 NO_RECEIPT = b"\0"
+_DELETE_BITS = 0x81  # b8: related objects too; b1: yubikit's "the last one too"
 
 
 def put_key(platform: Platform, command: Command) -> bytes:
@@ -82,11 +83,15 @@ def _new_set(request: PutKey, dek: bytes, old: KeySet | None) -> StaticKeys:
 
 
 def delete(platform: Platform, command: Command) -> bytes:
-    """DELETE of one whole key set, but never of the last. The applications are in ROM and stay."""
+    """DELETE of one whole key set. The applications are in ROM and stay.
+
+    The last set stays as well, even where yubikit asks for it (b1 of P2): a YubiKey then has its factory's keys again,
+    this card would have none and be out of everybody's reach.
+    """
     name = "DELETE"
     require_channel(platform, name)
     require_unlocked(platform, name)
-    if command.p1 or command.p2 & 0x7F:
+    if command.p1 or command.p2 & ~_DELETE_BITS:
         raise CardStatus(name, SW.INCORRECT_P1P2)
     try:
         request = parse_delete(command)

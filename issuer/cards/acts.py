@@ -66,7 +66,7 @@ def _person(session: Session, person_id: uuid.UUID) -> Person:
 def _rotate(work: Workspace, step: Step) -> Talk[Facts]:
     """Put the card's own keys in the place of the transport keys, unless a torn try already did."""
     channel = work.channel
-    yield from channel.open(ISD_AID, (TRANSPORT, CARD), work.random(16))
+    yield from channel.open(ISD_AID, (TRANSPORT, CARD), work.random(2 * CHALLENGE_BYTES))
     if channel.key_set == TRANSPORT:
         yield from channel.rotate(work.subject.master_label)
     return {"kvn": work.plan.profile.card_kvn}
@@ -147,7 +147,7 @@ def _write(work: Workspace, step: Step) -> Talk[Facts]:
 
 def _secure(work: Workspace, step: Step) -> Talk[Facts]:
     """Bring the card's life cycle to SECURED, unless it is there."""
-    yield from work.channel.open(ISD_AID, (CARD,), work.random(8))
+    yield from work.channel.open(ISD_AID, (CARD,), work.random(CHALLENGE_BYTES))
     domain = inventory.get_status(inventory.Scope.ISSUER_DOMAIN)
     entries = inventory.decode_status((yield from work.channel.say(domain)))
     if entries[0].state != inventory.LifeCycle.SECURED:

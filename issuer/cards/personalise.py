@@ -20,12 +20,12 @@ from issuer.audit import log as audit
 from issuer.cards import guards, journal, lifecycle, stock
 from issuer.cards.acts import ACTS
 from issuer.cards.plan import plan_for
-from issuer.cards.profiles import THEMO
+from issuer.cards.profiles import THEMO, CardProfile
 from issuer.cards.read_back import Mismatch
 from issuer.cards.states import Event
 from issuer.cards.stock import StockState
 from issuer.cards.tables import StockItem
-from issuer.cards.talk import CHALLENGE_BYTES, KeysLost, OtherCard, Talk, plain
+from issuer.cards.talk import KeysLost, OtherCard, Talk, plain
 from issuer.cards.workspace import Subject, Workspace
 from issuer.database import SessionFactory
 from issuer.errors import NotFound, Refused
@@ -104,7 +104,14 @@ def next_command(job: Job, last_answer: bytes | None) -> Send | Outcome:
     return job.advance(last_answer)
 
 
-def start(factory: SessionFactory, hsm: Hsm, actor: Actor, card_id: uuid.UUID, clock: Callable[[], datetime]) -> Job:
+def start(
+    factory: SessionFactory,
+    hsm: Hsm,
+    actor: Actor,
+    card_id: uuid.UUID,
+    clock: Callable[[], datetime],
+    profile: CardProfile = THEMO,
+) -> Job:
     """Take the job of an allocated card: a new one, or one that was torn. Raises Conflict while another is at it."""
     with database.transaction(factory) as session:
         card = lifecycle.find(session, card_id, locked=True)
@@ -118,7 +125,7 @@ def start(factory: SessionFactory, hsm: Hsm, actor: Actor, card_id: uuid.UUID, c
         subject = Subject(
             card.id, card.uuid, card.person_id, card.stock_serial, item.transport_label, card.master_label
         )
-    return Job(Workspace(factory, hsm, actor, subject, plan_for(THEMO), token, clock))
+    return Job(Workspace(factory, hsm, actor, subject, plan_for(profile), token, clock))
 
 
 def reveal_pin(session: Session, hsm: Hsm, actor: Actor, card_id: uuid.UUID, now: datetime) -> str:
@@ -165,7 +172,7 @@ def _is_the_card(work: Workspace) -> Talk[None]:
     """Look before the journal is touched: is it the blank of this job? Any other card is left as it is."""
     try:
         yield from plain(gp.select())
-        answer = yield from plain(gp.initialize_update(0, work.random(CHALLENGE_BYTES)))
+        answer = yield from plain(gp.initialize_update(0, work.random(work.plan.profile.mac_bytes)))
         serial = gp.decode_initialize_update(answer).kdd.hex().upper()
     except (CardStatus, Malformed) as error:
         raise Refused("cards.not_our_product", want=work.subject.serial, why=str(error)) from error

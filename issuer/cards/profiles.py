@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from cardlink.gp.scp03 import LEVELS, Level, max_plain_bytes
 from cardlink.piv.tables import (
     CARD_CREDENTIAL,
     CCC,
@@ -22,7 +23,7 @@ from cardlink.piv.tables import (
     KeyRef,
 )
 
-SECURITY_LEVEL = 0x33
+PROTECTED = Level(0x33)
 """SCP03 with C-MAC, C-ENC, R-MAC and R-ENC: the station sees ciphertext and can change nothing unseen."""
 
 
@@ -39,7 +40,8 @@ class Slot:
 class CardProfile:
     """One card product.
 
-    `block_bytes`: the most plain data of one command that is still short when encrypted (padding to 16, MAC of 8).
+    `security_level`: what SCP03 of this product can do: 33, or 13 or 03 where it does not encrypt or not even protect
+    its answers. Never without C-ENC, since the PIN and the PUK go over the channel. `mac_bytes`: 8, or 16 in S16 mode.
     `face_bytes`: how large the portrait on the chip may be. `has_metadata`: it answers Yubico's GET METADATA, so a
     torn change of PIN or PUK can be told from one that did not happen.
     """
@@ -47,7 +49,8 @@ class CardProfile:
     name: str
     transport_kvn: int
     card_kvn: int
-    block_bytes: int
+    security_level: Level
+    mac_bytes: int
     algorithm: Algorithm
     slots: tuple[Slot, ...]
     containers: tuple[Container, ...]
@@ -55,12 +58,22 @@ class CardProfile:
     face_bytes: int
     has_metadata: bool
 
+    def __post_init__(self) -> None:
+        if self.security_level not in LEVELS or not self.security_level & Level.C_ENC:
+            raise ValueError(f"{self.name}: security level {self.security_level:02X}")
+
+    @property
+    def block_bytes(self) -> int:
+        """The most plain data of one command that is still short when it is protected."""
+        return max_plain_bytes(self.security_level, self.mac_bytes)
+
 
 THEMO = CardProfile(
     name="themo",
     transport_kvn=0x30,
     card_kvn=0x01,
-    block_bytes=239,
+    security_level=PROTECTED,
+    mac_bytes=8,
     algorithm=Algorithm.P_256,
     slots=(
         Slot(KeyRef.PIV_AUTH, "9A", CERT_PIV_AUTH),

@@ -28,11 +28,11 @@ from cardlink.statements.cose_key import from_point
 from cardlink.statements.refusal import Refused
 from cardlink.statements.trust import Trust
 from issuer.cards.profiles import CardProfile, needs_pin
-from issuer.cards.talk import CARD, Channel, Talk, get_object, plain
+from issuer.cards.talk import CARD, CHALLENGE_BYTES, Channel, Talk, get_object, plain
 
 CENTRE_AS_DOOR = bytes(16)
 """The door UUID in the centre's own challenges: no door has it."""
-RANDOM_BYTES = 2 * NONCE_BYTES + 16
+RANDOM_BYTES = 2 * NONCE_BYTES + CHALLENGE_BYTES
 
 
 class Mismatch(Exception):
@@ -125,7 +125,7 @@ def _piv_auth_signs(channel: Channel, expected: Expected, challenge: bytes) -> T
 def _transport_keys_are_dead(profile: CardProfile) -> Talk[None]:
     """The delivered key set is no longer on the card."""
     try:
-        yield from plain(gp.initialize_update(profile.transport_kvn, bytes(8)))
+        yield from plain(gp.initialize_update(profile.transport_kvn, bytes(profile.mac_bytes)))
     except CardStatus:
         return
     raise Mismatch("transport keys are still alive")

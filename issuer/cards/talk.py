@@ -12,7 +12,7 @@ from cardlink.gp import commands as gp
 from cardlink.iso7816.apdu import Command, Ins, command_name, decode_response, split_chain
 from cardlink.iso7816.sw import SUCCESS_BYTES, as_sw, is_more_available
 from cardlink.piv import commands as piv
-from issuer.cards.profiles import SECURITY_LEVEL, CardProfile
+from issuer.cards.profiles import CardProfile
 from issuer.trust.port import Channels, HsmError, WrongCryptogram
 
 log = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ Talk = Generator[bytes, bytes, T]
 
 SUCCESS = 0x9000
 MAX_ANSWER_BYTES = 32_768
-CHALLENGE_BYTES = 8
+CHALLENGE_BYTES = 16  # as many as S16 mode takes; the others use the first 8
 TRANSPORT, CARD = "transport", "card"
 
 
@@ -89,19 +89,20 @@ class Channel:
         """SELECT the application and open the channel with whichever of the key sets is alive.
 
         That is told by the card's cryptogram alone; a set that failed never gets to EXTERNAL AUTHENTICATE.
-        Raises OtherCard, KeysLost, CardStatus.
+        `random`: CHALLENGE_BYTES for each of them. Raises OtherCard, KeysLost, CardStatus.
         """
         self.drop()
         yield from plain(gp.select(aid))
         for number, key_set in enumerate(key_sets):
-            challenge = random[number * CHALLENGE_BYTES :][:CHALLENGE_BYTES]
+            challenge = random[number * CHALLENGE_BYTES :][: self._profile.mac_bytes]
             answer = yield from plain(gp.initialize_update(0, challenge))
             kdd = gp.decode_initialize_update(answer).kdd
             if kdd != self._kdd:
                 raise OtherCard(kdd.hex().upper())
+            level = self._profile.security_level
             try:
                 opened = self._hsm.open_session(
-                    self._job, key_set, self._labels[key_set], kdd, 0, challenge, answer, SECURITY_LEVEL
+                    self._job, key_set, self._labels[key_set], kdd, 0, challenge, answer, level
                 )
             except WrongCryptogram:
                 continue

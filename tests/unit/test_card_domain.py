@@ -111,14 +111,18 @@ def test_too_many_blocks_are_6a84_and_forgotten() -> None:
 # --- what the card tells ------------------------------------------------------------------------------------------
 
 
-def test_key_information_has_its_template_in_one_class_and_not_in_the_other() -> None:
+def test_templates_come_whole_in_one_class_and_without_their_tag_in_the_other() -> None:
     card = card_with()
     raw(card, gp.select())
     whole = raw(card, Command(0x80, 0xCA, 0x00, 0xE0, b"", 256))[0]
     bare = raw(card, Command(0x00, 0xCA, 0x00, 0xE0, b"", 256))[0]
     assert whole == tlv.encode(0xE0, bare)
     assert inventory.decode_key_info(whole) == inventory.decode_key_info(bare)
-    for tag in (CardTag.CPLC, CardTag.RECOGNITION, CardTag.CAPABILITY, CardTag.DIVERSIFICATION):
+    recognition = inventory.get_data(CardTag.RECOGNITION)
+    both = [raw(card, recognition)[0], raw(card, recognition._replace(cla=0x00))[0]]
+    assert both[0] == tlv.encode(0x66, both[1])
+    assert inventory.decode_recognition(both[0]) == inventory.decode_recognition(both[1])
+    for tag in (CardTag.CPLC, CardTag.DIVERSIFICATION):
         command = inventory.get_data(tag)
         assert raw(card, command) == raw(card, command._replace(cla=0x00))
 

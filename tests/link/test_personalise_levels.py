@@ -1,0 +1,106 @@
+"""Personalisation of cards that protect less than ours do, and of those with S16 or challenges from a counter."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from card_office import ENCODER, Blank, Centre, open_centre, silent
+
+from cardlink.gp.scp03 import Level
+from cardlink.iso7816.apdu import Ins
+from cardlink.transport.connection import Connection
+from issuer.cards import personalise
+from issuer.cards.personalise import Done
+from issuer.cards.profiles import THEMO, CardProfile
+from issuer.cards.run import run
+from issuer.cards.tables import Card
+from issuer.trust.port import HsmError
+
+# option "i" of the card; what a product with such cards says in its profile
+PRODUCTS = {
+    0x00: replace(THEMO, name="never protects its answers", security_level=Level(0x03)),
+    0x10: replace(THEMO, name="the same, challenges from a counter", security_level=Level(0x03)),
+    0x20: replace(THEMO, name="never encrypts its answers", security_level=Level(0x13)),
+    0x60: THEMO,
+    0x70: replace(THEMO, name="challenges from a counter"),
+    0x71: replace(THEMO, name="S16", mac_bytes=16),
+}
+
+
+@pytest.fixture(scope="module")
+def centre(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Centre]:
+    with open_centre(tmp_path_factory.mktemp("centre")) as opened:
+        yield opened
+
+
+def allocated(centre: Centre, option: int) -> tuple[Card, Blank]:
+    blank = centre.blank(option)
+    return centre.allocate(centre.approved().id, blank.serial), blank
+
+
+class Listening:
+    """A line to the card that keeps what went over it."""
+
+    def __init__(self, line: Connection) -> None:
+        self._line = line
+        self.sent: list[bytes] = []
+        self.answers: list[bytes] = []
+
+    def transmit(self, apdu: bytes) -> bytes:
+        answer = self._line.transmit(apdu)
+        self.sent.append(apdu)
+        self.answers.append(answer)
+        return answer
+
+    def close(self) -> None:
+        self._line.close()
+
+    @property
+    def levels(self) -> set[int]:
+        """P1 of every EXTERNAL AUTHENTICATE."""
+        return {one[2] for one in self.sent if one[1] == Ins.EXTERNAL_AUTHENTICATE and one[0] == 0x84}
+
+
+@pytest.mark.parametrize("option", PRODUCTS, ids=lambda option: f"i={option:02X}")
+def test_a_card_is_personalised_at_the_level_of_its_product(centre: Centre, option: int) -> None:
+    profile = PRODUCTS[option]
+    card, blank = allocated(centre, option)
+    line = Listening(blank.connect())
+    job = personalise.start(centre.factory, centre.hsm, ENCODER, card.id, centre.clock, profile)
+    report = run(line, job, silent)
+    assert isinstance(report.outcome, Done)
+    assert line.levels == {profile.security_level}
+    assert set(blank.chip.persistent.key_sets) == {profile.card_kvn}
+    # no protected command is longer than a short APDU, so that cards without extended lengths take it
+    assert max(len(one) for one in line.sent) <= 5 + 255 + 1
+
+
+@pytest.mark.parametrize(("option", "profile"), [(0x00, THEMO), (0x20, THEMO), (0x10, PRODUCTS[0x20])])
+def test_a_card_that_cannot_do_what_its_product_says_is_left_as_it_is(
+    centre: Centre, option: int, profile: CardProfile
+) -> None:
+    card, blank = allocated(centre, option)
+    before = blank.chip.persistent.key_sets.copy()
+    line = Listening(blank.connect())
+    with pytest.raises(HsmError, match="does not offer"):
+        run(line, personalise.start(centre.factory, centre.hsm, ENCODER, card.id, centre.clock, profile), silent)
+    assert line.levels == set()
+    assert blank.chip.persistent.key_sets == before
+    # nothing is lost: with the right product the same job goes on
+    right = PRODUCTS[option]
+    again = run(
+        blank.connect(), personalise.start(centre.factory, centre.hsm, ENCODER, card.id, centre.clock, right), silent
+    )
+    assert isinstance(again.outcome, Done)
+
+
+@pytest.mark.parametrize("level", [0x00, 0x01, 0x11])
+def test_no_product_sends_its_pin_in_the_clear(level: int) -> None:
+    with pytest.raises(ValueError, match="security level"):
+        replace(THEMO, security_level=Level(level))
+
+
+def test_a_product_knows_how_long_its_commands_may_be() -> None:
+    assert {option: one.block_bytes for option, one in PRODUCTS.items()} == {
+        0x00: 239, 0x10: 239, 0x20: 239, 0x60: 239, 0x70: 239, 0x71: 223,
+    }  # fmt: skip
