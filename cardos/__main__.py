@@ -7,7 +7,10 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
+
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from cardlink.errors import Malformed
 from cardlink.piv.tables import Interface
@@ -17,6 +20,7 @@ from cardos.errors import ImageError, StoreFailed
 from cardos.factory import make_blank
 from cardos.faults import PROFILES, clone, torn_at_exchange
 from cardos.image import SECRET_BYTES_MIN, FileStore
+from cardos.maker_file import FILE_NAME, open_maker
 from cardos.picture import picture
 from cardos.state import Persistent
 from cardos.trace import TRAFFIC, traced
@@ -80,7 +84,13 @@ def _parser() -> argparse.ArgumentParser:
     keys = blank.add_mutually_exclusive_group(required=True)
     keys.add_argument("--transport-keys-fd", type=int, metavar="N", help="read ENC MAC DEK, three hex words, from here")
     keys.add_argument("--transport-keys-file", type=Path, metavar="F", help="the same from a file")
+    blank.add_argument("--maker", type=Path, metavar="FILE", help=f"the card maker (default: {FILE_NAME} beside IMAGE)")
     blank.set_defaults(command=_blank)
+
+    maker = commands.add_parser("maker", help="print the certificates that attestations of a batch lead to, in PEM")
+    maker.add_argument("--maker", type=Path, metavar="FILE", required=True, help="the card maker")
+    maker.add_argument("--batch", required=True, metavar="HEX", help="the last two bytes of the cards' serial")
+    maker.set_defaults(command=_maker)
 
     serve = commands.add_parser("serve", parents=[image], help="put the card into a slot of a virtual reader (vpcd)")
     serve.add_argument(
@@ -125,11 +135,24 @@ def _blank(options: argparse.Namespace) -> int:
     if len(words) != 3:
         raise Failed(f"{len(words)} transport keys", "give ENC MAC DEK, three hex words")
     enc, mac, dek = (_hex(word, "transport key") for word in words)
-    records = make_blank(serial, (enc, mac, dek))
     if options.image.exists():
         raise FileExistsError(errno.EEXIST, "", str(options.image))
+    maker = open_maker(options.maker or options.image.with_name(FILE_NAME), datetime.now(UTC))
+    records = make_blank(serial, (enc, mac, dek), maker=maker)
     FileStore.create(options.image, _secret(options, options.image, new=True), records).close()
     print(f"{options.image}: blank card, serial {serial.hex().upper()}")
+    return 0
+
+
+def _maker(options: argparse.Namespace) -> int:
+    batch = _hex(options.batch, "batch")
+    if len(batch) != 2:
+        raise Failed(f"a batch of {len(batch)} bytes", "two bytes in hex: how the cards' serial numbers end")
+    if not options.maker.exists():
+        raise FileNotFoundError(errno.ENOENT, "", str(options.maker))
+    maker = open_maker(options.maker, datetime.now(UTC))
+    for certificate in (maker.batch(int.from_bytes(batch, "big")), maker.root()):
+        sys.stdout.write(certificate.public_bytes(Encoding.PEM).decode("ascii"))
     return 0
 
 

@@ -6,6 +6,7 @@ from cardlink.piv.yubico import Origin, PinPolicy
 from cardos.records import Owner, SlotKey
 from cardos.state import Persistent
 
+_NAMED = KEYS.keys() | {KeyRef.ATTESTATION}
 _PIN_WORDS = {PinPolicy.NEVER: "no PIN", PinPolicy.ONCE: "PIN", PinPolicy.ALWAYS: "PIN at each use"}
 
 
@@ -31,7 +32,7 @@ def picture(card: Persistent) -> str:
 
 
 def _key(key: SlotKey) -> str:
-    role = KeyRef(key.number).name.lower().replace("_", " ") if key.number in KEYS else "key"
+    role = KeyRef(key.number).name.lower().replace("_", " ") if key.number in _NAMED else "key"
     return f"{role}, {_algorithm(key.algorithm)}, {Origin(key.origin).name.lower()}, {_PIN_WORDS[key.pin_policy]}"
 
 

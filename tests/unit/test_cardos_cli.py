@@ -1,17 +1,22 @@
 """`cardos` on the command line: blank, inspect, clone; errors say why and what to do."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from cardlink.piv import commands as piv
-from cardlink.piv.tables import KEYS, Interface
+from cardlink.piv.commands import unwrap_object
+from cardlink.piv.objects import decode_certificate
+from cardlink.piv.tables import CERT_ATTESTATION, KEYS, Interface
 from cardlink.piv.yubico import Origin
 from cardos.__main__ import main
 from cardos.card import Card
 from cardos.factory import make_blank
 from cardos.image import FileStore
+from cardos.maker_file import FILE_NAME
 from cardos.picture import picture
 from cardos.piv.auth import default_pin_policy
 from cardos.piv.keys import generate, save_private
@@ -40,14 +45,34 @@ def test_a_blank_card_is_made_sealed_and_shown(tmp_path: Path, capsys: pytest.Ca
     assert capsys.readouterr().out == f"{image}: blank card, serial {SERIAL}\n"
     assert (tmp_path / "a.card.key").stat().st_mode & 0o777 == 0o600
     assert main(["inspect", "--image", str(image)]) == 0
-    assert capsys.readouterr().out.splitlines() == [
+    assert re.sub(r"\d+ bytes", "NNN bytes", capsys.readouterr().out).splitlines() == [
         f"chip      serial 00C0FFEE, diversification data {SERIAL}",
         "life      card INITIALIZED, PIV SELECTABLE",
         "key set   version 30, AES-256",
         "PIN       5 of 5 tries, factory value",
         "PUK       5 of 5 tries, factory value",
         "9B        AES-192, factory value",
+        "key F9    attestation, P-256, imported, no PIN",
+        "object    5FFF01 certificate F9, NNN bytes",
     ]
+
+
+def test_the_makers_certificates_bear_a_card_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image = make(tmp_path)
+    maker = tmp_path / FILE_NAME
+    capsys.readouterr()
+    assert main(["maker", "--maker", str(maker), "--batch", "0001"]) == 0
+    batch, root = x509.load_pem_x509_certificates(capsys.readouterr().out.encode("ascii"))
+    store = opened(image)
+    content = unwrap_object(CERT_ATTESTATION.tag, Persistent(store).objects[CERT_ATTESTATION.tag])
+    store.close()
+    f9 = x509.load_der_x509_certificate(decode_certificate(content).certificate)
+    f9.verify_directly_issued_by(batch)
+    batch.verify_directly_issued_by(root)
+    for wrong in (["--maker", str(maker), "--batch", "1"], ["--maker", str(maker), "--batch", "000001"]):
+        assert main(["maker", *wrong]) == 1
+    assert main(["maker", "--maker", str(tmp_path / "nobody"), "--batch", "0001"]) == 1
+    assert not (tmp_path / "nobody").exists()
 
 
 def test_a_secret_of_its_own_opens_it_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
