@@ -120,7 +120,7 @@ def _answer(platform: Platform, command: Command) -> bytes:
         command = _unprotect(platform, command)
         channel = volatile.channel
     elif volatile.channel is not None and ins not in _CLEAR_IN_CHANNEL:
-        volatile.channel = None
+        volatile.end_channel()
         if ins != _EXTERNAL_AUTHENTICATE:
             raise CardStatus(command_name(ins), SW.SECURITY_STATUS_NOT_SATISFIED)
     try:
@@ -191,8 +191,8 @@ def _require_messaging(platform: Platform, command: Command) -> MessagingSession
     volatile = platform.volatile
     if not platform.persistent.messaging_suite or command.ins not in APPLICATIONS[volatile.selected].secured:
         raise CardStatus(command_name(command.ins), SW.SECURE_MESSAGING_NOT_SUPPORTED)
-    channel, volatile.channel = volatile.channel, None
-    if volatile.messaging is None or channel is not None:
+    if volatile.messaging is None or volatile.channel is not None:
+        volatile.end_channel()
         raise CardStatus(command_name(command.ins), SW.SECURITY_STATUS_NOT_SATISFIED)
     return volatile.messaging
 
@@ -206,7 +206,8 @@ def _unprotect(platform: Platform, command: Command) -> Command:
     try:
         return channel.unprotect(command)
     except CardStatus:
-        volatile.channel = volatile.chain = None
+        volatile.chain = None
+        volatile.end_channel()
         raise
 
 
@@ -268,7 +269,9 @@ def _select(platform: Platform, command: Command) -> bytes:
     if application is not DOMAIN and life[Owner.CARD] == _CARD_LOCKED:
         raise CardStatus("SELECT", SW.FUNCTION_NOT_SUPPORTED)
     volatile = platform.volatile
-    volatile.channel = volatile.handshake = None
+    volatile.handshake = None
+    if volatile.channel is not None:
+        volatile.end_channel()
     if volatile.selected != application.aid:
         volatile.selected = application.aid
         # of all it knew only the Global PIN belongs to the whole card (SP 800-73pt2-5 §2.4.2)

@@ -1,7 +1,7 @@
 """The two states of a card, which never mix: what survives without power, and what a reset forgets."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from cardlink.errors import Malformed
@@ -209,7 +209,8 @@ class Security:
 class Volatile:
     """What a reset forgets. `selected` is the AID of the application; `count` numbers the commands since power-up.
 
-    `messaging` is the open session of PIV secure messaging; `secure_messaging`: the command at hand came by it.
+    `outside` is what had been proved when the channel opened. `messaging` is the open session of PIV secure messaging;
+    `secure_messaging`: the command at hand came by it.
     """
 
     interface: Interface
@@ -220,8 +221,23 @@ class Volatile:
     outgoing: Outgoing = field(default_factory=Outgoing)
     handshake: Handshake | None = None
     channel: Channel | None = None
+    outside: Security = field(default_factory=Security)
     messaging: MessagingSession | None = None
     secure_messaging: bool = False
+
+    def begin_channel(self, channel: Channel) -> None:
+        """A channel opened: remember what was proved before it."""
+        self.channel, self.outside = channel, replace(self.security)
+
+    def end_channel(self) -> None:
+        """The channel, if there is one, is over, and with it what was proved inside it: it would be anybody's now."""
+        if self.channel is not None:
+            self.channel = None
+            now, before = self.security, self.outside
+            now.pin, now.global_pin = now.pin and before.pin, now.global_pin and before.global_pin
+            now.occ, now.admin = now.occ and before.occ, now.admin and before.admin
+            now.pairing_code = now.pairing_code and before.pairing_code
+            now.challenge = now.witness = b""
 
 
 @dataclass(frozen=True, slots=True)

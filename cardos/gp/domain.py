@@ -40,7 +40,8 @@ def initialize_update(platform: Platform, command: Command) -> bytes:
     """INITIALIZE UPDATE: draw or derive a challenge and prove the key set; whatever channel was open ends."""
     name = "INITIALIZE UPDATE"
     volatile = platform.volatile
-    volatile.channel = volatile.handshake = None
+    volatile.handshake = None
+    volatile.end_channel()
     if volatile.interface is not Interface.CONTACT:
         raise CardStatus(name, SW.FUNCTION_NOT_SUPPORTED)
     option = platform.persistent.channel_option
@@ -77,7 +78,7 @@ def external_authenticate(platform: Platform, command: Command) -> bytes:
     name = "EXTERNAL AUTHENTICATE"
     volatile = platform.volatile
     handshake, volatile.handshake = volatile.handshake, None
-    volatile.channel = None
+    volatile.end_channel()
     if handshake is None:
         raise CardStatus(name, SW.CONDITIONS_NOT_SATISFIED)
     if command.p1 not in LEVELS or command.p2 or not offers(platform.persistent.channel_option, command.p1):
@@ -88,7 +89,7 @@ def external_authenticate(platform: Platform, command: Command) -> bytes:
         request = parse_external_authenticate(command)
     except Malformed as error:
         raise CardStatus(name, SW.INCORRECT_DATA) from error
-    volatile.channel = complete(handshake, command, request)
+    volatile.begin_channel(complete(handshake, command, request))
     return b""
 
 
