@@ -121,7 +121,7 @@ def find_anchor(
         if authority.subject != certificate.issuer:
             continue
         named = True
-        if not _is_authority(authority):
+        if not is_authority(authority):
             return Refused(Reason.WRONG_CERTIFICATE, "anchor is no certification authority")
         try:
             if not isinstance(certificate.signature_hash_algorithm, _HASHES):
@@ -193,7 +193,8 @@ def _check_purpose(extensions: x509.Extensions) -> Refused | None:
     return None
 
 
-def _is_authority(certificate: x509.Certificate) -> bool:
+def is_authority(certificate: x509.Certificate) -> bool:
+    """May this certificate's key sign others (RFC 5280 §4.2.1.3 and §4.2.1.9)."""
     basic = _extension(certificate.extensions, x509.BasicConstraints)
     usage = _extension(certificate.extensions, x509.KeyUsage)
     return basic is not None and basic.ca and (usage is None or usage.key_cert_sign)

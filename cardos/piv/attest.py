@@ -1,6 +1,7 @@
 """ATTEST: a certificate, signed by F9, that says of a key that it was made on this card."""
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -21,6 +22,9 @@ from cardos.state import Platform
 
 _NAME = "ATTEST"
 _SERIAL_BYTES = 16
+_KEY_INFO = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+# What the backend raises for bytes that are no certificate, now or when a field of them is asked for
+_BROKEN = (ValueError, TypeError, x509.InvalidVersion, UnsupportedAlgorithm)
 
 
 def attest(platform: Platform, command: Command) -> bytes:
@@ -39,11 +43,24 @@ def attest(platform: Platform, command: Command) -> bytes:
         raise CardStatus(_NAME, SW.REFERENCE_NOT_FOUND)
     if key.origin is not Origin.GENERATED:
         raise CardStatus(_NAME, SW.INCORRECT_DATA)
-    signer = persistent.private_key(KeyRef.ATTESTATION)
-    attester = _read_attester(stored)
-    if not isinstance(signer, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) or not _fits(attester, signer):
-        raise CardStatus(_NAME, SW.CONDITIONS_NOT_SATISFIED)
     claims = Claims(PIV_VERSION, int.from_bytes(persistent.chip.serial, "big"), key.pin_policy, int(TouchPolicy.NEVER))
+    try:
+        attester = x509.load_der_x509_certificate(
+            decode_certificate(unwrap_object(CERT_ATTESTATION.tag, stored)).certificate
+        )
+        return _certify(platform, ref, claims, attester)
+    except (Malformed, *_BROKEN) as error:
+        raise CardStatus(_NAME, SW.CONDITIONS_NOT_SATISFIED) from error
+
+
+def _certify(platform: Platform, ref: int, claims: Claims, attester: x509.Certificate) -> bytes:
+    """The certificate; its issuer and its times are those of F9's. Raises Malformed when that is not F9's own."""
+    signer = platform.persistent.private_key(KeyRef.ATTESTATION)
+    if not isinstance(signer, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
+        raise Malformed("attestation key", "neither EC nor RSA")
+    if attester.public_key().public_bytes(*_KEY_INFO) != signer.public_key().public_bytes(*_KEY_INFO):
+        # an attestation that its chain does not bear out would only mislead
+        raise Malformed("attestation certificate", "of another key")
     builder = (
         x509.CertificateBuilder()
         .serial_number(int.from_bytes(platform.random(_SERIAL_BYTES), "big") >> 1 or 1)
@@ -51,23 +68,8 @@ def attest(platform: Platform, command: Command) -> bytes:
         .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"PIV Attestation {ref:02x}")]))
         .not_valid_before(attester.not_valid_before_utc)
         .not_valid_after(attester.not_valid_after_utc)
-        .public_key(persistent.private_key(ref).public_key())
+        .public_key(platform.persistent.private_key(ref).public_key())
     )
     for extension in encode_claims(claims):
         builder = builder.add_extension(extension, critical=False)
     return builder.sign(signer, SHA256()).public_bytes(Encoding.DER)
-
-
-def _read_attester(stored: bytes) -> x509.Certificate:
-    """The certificate of F9, which names the issuer and the times of every attestation."""
-    try:
-        der = decode_certificate(unwrap_object(CERT_ATTESTATION.tag, stored)).certificate
-        return x509.load_der_x509_certificate(der)
-    except (Malformed, ValueError, x509.InvalidVersion) as error:
-        raise CardStatus(_NAME, SW.CONDITIONS_NOT_SATISFIED) from error
-
-
-def _fits(attester: x509.Certificate, signer: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bool:
-    """Is it the certificate of this key: an attestation that its chain does not bear out would only mislead."""
-    kind = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return attester.public_key().public_bytes(*kind) == signer.public_key().public_bytes(*kind)

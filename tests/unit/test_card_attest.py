@@ -216,6 +216,19 @@ def test_an_attestation_key_that_is_gone_attests_nothing() -> None:
     assert sw(card, yubico.get_metadata(0xF9)) == 0x6A88
 
 
+def test_a_certificate_that_breaks_when_it_is_read_attests_nothing() -> None:
+    card = equipped()
+    send(card, piv.generate_key(0x9E, Algorithm.P_256))
+    send(card, yubico.import_key(yubico.ImportedKey(Algorithm.P_384, 0xF9, ((0xC0FFEE).to_bytes(48, "big"),))))
+    der = own_attester("an office", own_key())
+    said = set()
+    for at in range(len(der)):
+        broken = der[:at] + bytes((der[at] ^ 0x5A,)) + der[at + 1 :]
+        send(card, piv.put_data(CERT_ATTESTATION.tag, encode_certificate(broken)))
+        said.add(sw(card, yubico.attest(0x9E)) & 0xFF00)
+    assert said == {0x6900, 0x6100}  # 6985, or an attestation where nothing that the card reads was broken
+
+
 @pytest.mark.parametrize("content", [b"", b"\x70\x00\x71\x01\x00\xfe\x00", bytes.fromhex("7002300071" + "0100FE00")])
 def test_a_broken_attestation_certificate_attests_nothing(content: bytes) -> None:
     card = equipped()
