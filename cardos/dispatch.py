@@ -26,7 +26,7 @@ from cardos.piv import applet
 from cardos.piv.messaging import MessagingSession
 from cardos.piv.messaging_key import close_session
 from cardos.records import Owner
-from cardos.state import Handler, Platform, Security
+from cardos.state import Handler, Platform, Security, Volatile
 
 # As plain numbers: each command asks for them, and an attribute of an enumeration goes through its metaclass.
 _GET_RESPONSE, _EXTERNAL_AUTHENTICATE, _SELECT = int(Ins.GET_RESPONSE), int(Ins.EXTERNAL_AUTHENTICATE), int(Ins.SELECT)
@@ -117,7 +117,10 @@ def _answer(platform: Platform, command: Command) -> bytes:
             return _answer_secured(platform, command)
     channel = None
     if _IN_CHANNEL[cla] and ins != _EXTERNAL_AUTHENTICATE:
-        command = _unprotect(platform, command)
+        whole = _unprotect(platform, command)
+        if whole is None:
+            return SUCCESS_BYTES
+        command = whole
         channel = volatile.channel
     elif volatile.channel is not None and ins not in _CLEAR_IN_CHANNEL:
         volatile.end_channel()
@@ -197,18 +200,40 @@ def _require_messaging(platform: Platform, command: Command) -> MessagingSession
     return volatile.messaging
 
 
-def _unprotect(platform: Platform, command: Command) -> Command:
-    """Take the channel's protection off. Any error closes the channel; nothing of the command has happened."""
+def _unprotect(platform: Platform, command: Command) -> Command | None:
+    """Take the channel's protection off. Any error closes the channel; nothing of the command has happened.
+
+    Amendment D §6.2 has each block of a chain protected. yubikit protects the whole command and then cuts it: a first
+    block whose own C-MAC does not verify is kept for that (None), and all of them count or fall with the C-MAC at their
+    end.
+    """
     volatile = platform.volatile
     channel = volatile.channel
     if channel is None:
         raise CardStatus(command_name(command.ins), SW.SECURITY_STATUS_NOT_SATISFIED)
+    value, cut, channel.cut = channel.chaining_value, channel.cut, None
     try:
+        if cut is not None and cut.continues(command):
+            if _IS_CHAINED[command.cla]:
+                cut.add(command)
+                _keep_cut(volatile, channel, cut)
+                return None
+            command = cut.finish(command)._replace(extended=True)
         return channel.unprotect(command)
     except CardStatus:
+        may_be_cut = _IS_CHAINED[command.cla] and command.ins in APPLICATIONS[volatile.selected].chained
+        if may_be_cut and cut is None and volatile.chain is None and channel.chaining_value is value:
+            _keep_cut(volatile, channel, Chain(command))
+            return None
         volatile.chain = None
         volatile.end_channel()
         raise
+
+
+def _keep_cut(volatile: Volatile, channel: Channel, cut: Chain) -> None:
+    """Keep the blocks so far; as those of any chain they are no command yet."""
+    channel.cut = cut
+    volatile.count -= 1
 
 
 def _keep_block(platform: Platform, command: Command) -> None:

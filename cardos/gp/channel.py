@@ -21,6 +21,7 @@ from cardlink.gp.scp03 import (
 )
 from cardlink.iso7816.apdu import Command, command_name
 from cardlink.iso7816.sw import SW
+from cardos.buffers import Chain
 
 SECURE_BIT = 0x04
 # As plain numbers: every protected command asks, and an IntFlag's operators make a new member each time.
@@ -43,7 +44,7 @@ class Handshake:
 class Channel:
     """An open session: it belongs to the application `aid` in which it was opened, under the key set `keys`.
 
-    `stored` holds the blocks of STORE DATA until the last one comes.
+    `stored` holds the blocks of STORE DATA until the last one comes, `cut` those of a command that was protected whole.
     """
 
     aid: bytes
@@ -54,6 +55,7 @@ class Channel:
     mac_bytes: int = 8
     counter: int = 0
     stored: list[bytes] = field(default_factory=list)
+    cut: Chain | None = None
 
     def unprotect(self, command: Command) -> Command:
         """Check and take off C-MAC and encryption. Raises CardStatus; the caller then closes the channel."""
