@@ -1,4 +1,8 @@
-"""What a card keeps without power: one record for each thing that changes as a whole, and its bytes in the store."""
+"""What a card keeps without power: one record for each thing that changes as a whole, and its bytes in the store.
+
+A new kind is an addition: a card made before it has no such record and is taken for one in the kind's default state, so
+its image opens. The image's version word changes only when the bytes of a kind that exists do; its number stays taken.
+"""
 
 import struct
 from dataclasses import dataclass, field

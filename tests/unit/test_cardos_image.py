@@ -1,5 +1,6 @@
 """The card's file: commits are whole or have never happened, whatever is torn, changed or full."""
 
+import json
 import os
 import resource
 from collections.abc import Iterator, Mapping
@@ -7,12 +8,20 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from cryptography.hazmat.primitives.hashes import SHA256
 
 from cardlink.errors import Malformed
+from cardlink.piv import commands as piv
+from cardlink.piv.tables import KeyRef
+from cardlink.piv.templates import Authentication, EcPublicKey, decode_key_fields
+from cardlink.piv.yubico import KeyMetadata, Origin, PinPolicy, decode_metadata, get_metadata
+from cardos.card import Card
 from cardos.errors import ImageDamaged, ImageError, ImageInUse, StoreFailed, WrongSecret
 from cardos.factory import make_blank
 from cardos.image import FileStore
-from cardos.records import decode_record
+from cardos.records import SlotKey, decode_record
 from cardos.state import Persistent
 from cardos.store import MemoryStore, Store
 
@@ -179,6 +188,40 @@ def test_a_store_without_a_record_that_every_card_has_is_no_card() -> None:
     for missing in records:
         with pytest.raises(Malformed, match="no record of"):
             Persistent(MemoryStore({name: value for name, value in records.items() if name != missing}))
+
+
+def test_an_image_of_the_first_version_opens_and_serves(tmp_path: Path) -> None:
+    """A card made before secure messaging, Global PIN, attestation, SCP03 options and card data were thought of."""
+    vector = json.loads((Path(__file__).parent.parent / "vectors/card/image_first.json").read_text(encoding="utf-8"))
+    path, secret = tmp_path / "first.card", bytes.fromhex(vector["secret"])
+    path.write_bytes(bytes.fromhex(vector["image"]))
+    with opened(path, secret) as store:
+        card = Card(store)
+        for raw in ("00A4040009A00000030800001000", "0020008008" + b"654321\xff\xff".hex()):
+            assert card.transmit(bytes.fromhex(raw))[-2:] == b"\x90\x00"
+        signed = card.transmit(bytes.fromhex("0087119E26" + "7C2482008120" + "00" * 32 + "00"))
+        key = ec.derive_private_key(0xC0FFEE, ec.SECP256R1()).public_key()
+        key.verify(signed[4:-2], bytes(32), ec.ECDSA(Prehashed(SHA256())))
+        agreed = piv.general_authenticate(0x14, 0x9D, Authentication(response=b"", exponentiation=card_point(card)))
+        assert card.transmit(agreed.encode())[-2:] == b"\x90\x00"
+        assert card.transmit(bytes.fromhex("00CB3FFF055C035FC10200")) == bytes.fromhex("530230009000")
+        # what the card did not have, it does not have now; and it can be changed and opened again
+        assert card.transmit(bytes.fromhex("00F99E0000"))[-2:] == b"\x6a\x88"
+        assert card.transmit(bytes.fromhex("002400801036353433" + "3231FFFF" + "373635343332FFFF"))[-2:] == b"\x90\x00"
+        card.persistent.commit([SlotKey(KeyRef.ATTESTATION, 0x11, b"", Origin.IMPORTED, PinPolicy.NEVER)])
+    with opened(path, secret) as store:
+        after = Persistent(store)
+        assert after.references[KeyRef.PIN].value == b"765432\xff\xff"
+        assert sorted(after.keys) == [0x9D, 0x9E, 0xF9]
+
+
+def card_point(card: Card) -> bytes:
+    """The public point of 9D, asked from the card."""
+    told = decode_metadata(card.transmit(get_metadata(0x9D).encode())[:-2])
+    assert isinstance(told, KeyMetadata)
+    public = decode_key_fields(told.public_key, told.algorithm)
+    assert isinstance(public, EcPublicKey)
+    return public.point
 
 
 @pytest.mark.parametrize(
