@@ -135,10 +135,10 @@ def test_get_status_has_two_forms_a_tag_list_and_no_next_occurrence() -> None:
     host = open_channel(card_with())
     data, _ = host.say(inventory.get_status(Scope.APPLICATIONS, tags=bytes.fromhex("4FCC")))
     entries = [dict(tlv.parse(value)) for _, value in tlv.parse(data, repeats=True)]
-    assert entries == [{0x4F: PIV_AID, 0xCC: ISD_AID}, {0x4F: DOOR_AID, 0xCC: ISD_AID}]
+    assert entries == [{0x4F: row.aid, 0xCC: ISD_AID} for row in APPLICATIONS]
     old, sw = host.say(Command(0x80, 0xF2, 0x40, 0x00, bytes.fromhex("4F00"), 256))
     assert sw == 0x9000
-    assert [(one.aid, one.state) for one in inventory.decode_old_status(old)] == [(PIV_AID, 7), (DOOR_AID, 7)]
+    assert [(one.aid, one.state) for one in inventory.decode_old_status(old)] == [(row.aid, 7) for row in APPLICATIONS]
     (domain,) = inventory.decode_old_status(host.say(Command(0x80, 0xF2, 0x80, 0x00, bytes.fromhex("4F00"), 256))[0])
     assert (domain.aid, domain.state, domain.privileges) == (ISD_AID, 0x07, b"\x9e")
     assert host.say(inventory.get_status(Scope.APPLICATIONS, is_next=True)) == (b"", 0x6A88)
