@@ -7,6 +7,7 @@ Source: SP 800-73pt2-5 §4 ("§").
 
 import hmac
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -20,7 +21,7 @@ from cardlink.piv import secure_messaging as arithmetic
 from cardlink.piv.commands import get_data, unwrap_object
 from cardlink.piv.cvc import Cvc, Signer, check_card_cvc, decode_cvc
 from cardlink.piv.objects import decode_certificate
-from cardlink.piv.secure_messaging import Agreement, Reply, Request, SessionCiphers, Suite
+from cardlink.piv.secure_messaging import Agreement, Request, SessionCiphers, Suite
 from cardlink.piv.tables import SM_CERT_SIGNER
 from cardlink.piv.templates import decode_response
 
@@ -97,6 +98,41 @@ class SecureSession:
         return ciphers.decrypt(self._counter | arithmetic.RESPONSE_MARK, secured.encrypted), secured.status
 
 
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """A key establishment under way, for hosts that carry the bytes themselves: say `command`, then `finish`."""
+
+    command: Command
+    suite: Suite
+    host_id: bytes
+    point: bytes
+    private: ec.EllipticCurvePrivateKey = field(repr=False)
+
+    def finish(self, answer: bytes, signer: Signer, intermediate: Cvc | None = None) -> tuple[Cvc, SessionCiphers]:
+        """The steps H4 to H13 with the card's answer. Raises Malformed unless the card proves a certified key."""
+        suite = self.suite
+        reply = arithmetic.decode_reply(suite, decode_response(answer))
+        if reply.card_control != 0x00:
+            raise Malformed(_WHAT, f"the card's control byte is {reply.card_control:02X}")
+        cvc = decode_cvc(reply.cvc)
+        check_card_cvc(cvc, suite, signer, intermediate)
+        secret = self.private.exchange(ec.ECDH(), cvc.public_key)
+        agreement = Agreement(suite, self.host_id, self.point, arithmetic.card_id(cvc.raw), reply.nonce)
+        keys = arithmetic.derive(agreement, secret)
+        if not hmac.compare_digest(arithmetic.cryptogram(agreement, keys), reply.cryptogram):
+            raise Malformed(_WHAT, "the card does not hold the key of its certificate")
+        return cvc, SessionCiphers(keys)
+
+
+def begin(suite: Suite, host_id: bytes = NO_HOST_ID) -> Opening:
+    """Draw an ephemeral key: the steps H1 to H3. `suite` is the one that SELECT's answer names."""
+    if len(host_id) != arithmetic.ID_BYTES:
+        raise Malformed(_WHAT, f"a host identifier has {arithmetic.ID_BYTES} bytes")
+    private = ec.generate_private_key(suite.curve)
+    point = private.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    return Opening(arithmetic.establish(suite, Request(0x00, host_id, point)), suite, host_id, point, private)
+
+
 def open_session(
     say: Say, suite: Suite, signer: Signer, *, intermediate: Cvc | None = None, host_id: bytes = NO_HOST_ID
 ) -> SecureSession:
@@ -105,17 +141,9 @@ def open_session(
     `suite` is the one that SELECT's answer names; `signer` and `intermediate` certify the card's key.
     Raises Malformed unless the card proves the key of a certificate of that signer; CardStatus and LinkLost as `say`.
     """
-    if len(host_id) != arithmetic.ID_BYTES:
-        raise Malformed(_WHAT, f"a host identifier has {arithmetic.ID_BYTES} bytes")
-    private = ec.generate_private_key(suite.curve)
-    point = private.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
-    answer = say(arithmetic.establish(suite, Request(0x00, host_id, point)))
-    reply = arithmetic.decode_reply(suite, decode_response(answer))
-    if reply.card_control != 0x00:
-        raise Malformed(_WHAT, f"the card's control byte is {reply.card_control:02X}")
-    cvc = decode_cvc(reply.cvc)
-    check_card_cvc(cvc, suite, signer, intermediate)
-    return SecureSession(say, cvc, _ciphers(private, cvc, reply, host_id, point))
+    opening = begin(suite, host_id)
+    cvc, ciphers = opening.finish(say(opening.command), signer, intermediate)
+    return SecureSession(say, cvc, ciphers)
 
 
 def authenticate(
@@ -142,15 +170,3 @@ def read_signer(say: Say) -> tuple[x509.Certificate, Cvc | None]:
     except ValueError as error:
         raise Malformed("content signing certificate", str(error)) from error
     return certificate, decode_cvc(tlv.encode(0x7F21, held.intermediate)) if held.intermediate else None
-
-
-def _ciphers(
-    private: ec.EllipticCurvePrivateKey, cvc: Cvc, reply: Reply, host_id: bytes, point: bytes
-) -> SessionCiphers:
-    """Derive the keys and check the card's cryptogram. Raises Malformed unless the card has its certificate's key."""
-    secret = private.exchange(ec.ECDH(), cvc.public_key)
-    agreement = Agreement(cvc.suite, host_id, point, arithmetic.card_id(cvc.raw), reply.nonce)
-    keys = arithmetic.derive(agreement, secret)
-    if not hmac.compare_digest(arithmetic.cryptogram(agreement, keys), reply.cryptogram):
-        raise Malformed(_WHAT, "the card does not hold the key of its certificate")
-    return SessionCiphers(keys)
