@@ -21,7 +21,7 @@ from cardos.fleet import Fleet, Slot
 from cardos.store import MemoryStore
 from cardos.vpcd import GET_ATR, POWER_ON
 
-INSERTIONS, POWERED = 300, 1000
+INSERTIONS_MAX, POWERED_MAX = 300, 1000
 SLOT = "bench"
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
@@ -51,15 +51,15 @@ def insertion_s(fleet: Fleet, server: socket.socket, name: str) -> float:
     return spent_s
 
 
-def powered_bytes() -> float:
+def powered_bytes(count: int) -> float:
     """What a card takes that is powered up, selected and has signed, beyond its records."""
-    stores = [MemoryStore(sample_records()) for _ in range(POWERED)]
+    stores = [MemoryStore(sample_records()) for _ in range(count)]
     before = resident_bytes()
     cards = [Card(store) for store in stores]
     for card in cards:
         card.transmit(SELECT)
         card.transmit(SIGN)
-    return (resident_bytes() - before) / POWERED
+    return (resident_bytes() - before) / count
 
 
 def main() -> int:
@@ -74,7 +74,7 @@ def main() -> int:
     for name in names:
         fleet.add(name, sample_records())
     grown, data = resident_bytes() - before, fleet.data_bytes()
-    spent_s = [insertion_s(fleet, server, random.choice(names)) for _ in range(INSERTIONS)]
+    spent_s = [insertion_s(fleet, server, random.choice(names)) for _ in range(min(count, INSERTIONS_MAX))]
     fleet.close()
     server.close()
     figures = {
@@ -82,7 +82,7 @@ def main() -> int:
         "data_bytes": data / count,
         "insertion_s": statistics.median(spent_s),
         "insertion_most_s": max(spent_s),
-        "powered_bytes": powered_bytes(),
+        "powered_bytes": powered_bytes(min(count, POWERED_MAX)),
     }
     print(json.dumps(figures))
     return 0
