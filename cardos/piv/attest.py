@@ -24,7 +24,14 @@ _NAME = "ATTEST"
 _SERIAL_BYTES = 16
 _KEY_INFO = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 # What the backend raises for bytes that are no certificate, now or when a field of them is asked for
-_BROKEN = (ValueError, TypeError, x509.InvalidVersion, UnsupportedAlgorithm)
+_BROKEN = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
 
 
 def attest(platform: Platform, command: Command) -> bytes:
@@ -72,4 +79,11 @@ def _certify(platform: Platform, ref: int, claims: Claims, attester: x509.Certif
     )
     for extension in encode_claims(claims):
         builder = builder.add_extension(extension, critical=False)
+    try:
+        key_id = attester.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    except x509.ExtensionNotFound:
+        pass
+    else:
+        above = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(key_id)
+        builder = builder.add_extension(above, critical=False)
     return builder.sign(signer, SHA256()).public_bytes(Encoding.DER)

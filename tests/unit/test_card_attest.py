@@ -77,7 +77,10 @@ def test_the_chain_ends_in_the_makers_root() -> None:
     card = equipped()
     send(card, piv.generate_key(0x9E, Algorithm.P_256))
     f9 = f9_certificate(card)
-    attested(card, 0x9E).certificate.verify_directly_issued_by(f9)
+    attestation = attested(card, 0x9E).certificate
+    attestation.verify_directly_issued_by(f9)
+    above = attestation.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
+    assert above.key_identifier == f9.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
     f9.verify_directly_issued_by(MAKER.batch(1))
     MAKER.batch(1).verify_directly_issued_by(MAKER.root())
     MAKER.root().verify_directly_issued_by(MAKER.root())
