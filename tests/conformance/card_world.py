@@ -392,7 +392,7 @@ def card_certificate(suite: int, point: bytes) -> bytes:
         0x27: ("2A8648CE3D030107", "2A8648CE3D040302"),
         0x2E: ("2B81040022", "2A8648CE3D040303"),
     }[suite]
-    body = tlv("5F29", b"\x80") + tlv("42", bytes(8)) + tlv("5F20", bytes(range(16)))
+    body = tlv("5F29", b"\x80") + tlv("42", bytes(8)) + tlv("5F20", bytes.fromhex("0BADC0DE00004000800000000BADC0DE"))
     body += tlv("7F49", tlv("06", bytes.fromhex(curve)) + tlv("86", point)) + tlv("5F4C", b"\x00")
     signer = ec.generate_private_key(ec.SECP256R1() if suite == 0x27 else ec.SECP384R1())
     signature = signer.sign(body, ec.ECDSA(SHA256() if suite == 0x27 else SHA384()))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from card_world import ADMIN_KEY, BEFORE, KEPT, VALUES, Session, become_admin, issued, put, select
+from card_world import ADMIN_KEY, BEFORE, KEPT, VALUES, Session, become_admin, put, select, two_pins
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 from messaging_host import tlv
@@ -23,7 +23,7 @@ from cardos.store import MemoryStore
 
 STEPS = 25  # of a sequence, before the card is new again
 CANARY = bytes.fromhex("5EC2E75EC2E75EC2E75EC2E75EC2E7")
-GUARDED = (0x5FC103, 0x5FC108, 0x5FC109, 0x5FC121, 0x5FC123, 0x5FFF21)  # what asks for the PIN in any state
+GUARDED = (0x5FC103, 0x5FC108, 0x5FC109, 0x5FC121, 0x5FFF21)  # what asks for the PIN in any state
 SW1 = frozenset((0x90, 0x61, 0x62, 0x63, 0x64, 0x65, 0x67, 0x68, 0x69, 0x6A, 0x6C, 0x6D, 0x6E))
 SUCCESS = (b"\x90\x00", b"\x63\x10")
 
@@ -53,15 +53,18 @@ class Watched(MemoryStore):
 
 
 @cache
-def filled() -> dict[bytes, bytes]:
-    """The issued card with an RSA key beside its P-256 ones and a canary in each object that asks for the PIN."""
-    session = Session(issued())
+def filled(*, is_secured: bool = False) -> dict[bytes, bytes]:
+    """A card with both PINs, secure messaging, keys, and a canary in each object that asks for the PIN."""
+    session = Session(two_pins())
     select(session)
     become_admin(session)
-    session.must("00 47 00 83 (AC [80 [14]]) 00")
     assert session.say("00 47 00 84 (AC [80 [07]]) 00")[-2] == 0x61
     for tag in GUARDED:
         put(session, tag, CANARY * 3)
+    if is_secured:
+        BEFORE["domain"](session)
+        BEFORE["channel"](session)
+        session.must("80 F0 80 0F (ISD)")
     return session.store.load()
 
 
@@ -73,7 +76,7 @@ def private_parts() -> tuple[bytes, ...]:
         secret_number(load_der_private_key(value[3:], None)) for name, value in records.items() if name[0] == Kind.KEY
     ]
     sets = [value[:16] for name, value in records.items() if name[0] == Kind.KEY_SET]
-    return (*keys, *sets, ADMIN_KEY, VALUES["PIN"], VALUES["PUK"])
+    return (*keys, *sets, ADMIN_KEY, VALUES["PIN"], VALUES["PUK"], VALUES["GLOBAL"])
 
 
 def secret_number(key: object) -> bytes:
@@ -105,6 +108,8 @@ OPEN = [
     "00 87 0A 9B (7C [82 [00*16]]) 00",
     "00 87 0A 9B (7C [80 [00*16] 81 [AB*16] 82 []]) 00",
     "00 87 27 04 (7C [81 [00 11*8 P256] 82 []]) 00",
+    "0C CB 3F FF (8E [00*8]) 00",
+    "1C 87 11 9E (87 [01 00*16])",
     "10 87 11 9E (7C 24 82 00)",
     "00 87 11 9E (81 [AB*32]) 00",
     "00 88 00 00 (11*32) 00",
@@ -145,6 +150,9 @@ WITH_SECRETS = [
     "00 24 00 80 (PIN NEWPIN)",
     "00 24 00 81 (PUK NEWPUK)",
     "00 2C 00 80 (PUK NEWPIN)",
+    "00 20 00 00 (GLOBAL)",
+    "00 24 00 00 (GLOBAL NEWPIN)",
+    "00 24 01 00 (NEWPIN)",
     "00 20 00 98 (CODE)",
 ]
 
@@ -168,9 +176,13 @@ STARTS = (
     Start("cold", "contact", True),
     Start("", "contact", True),
     Start("", "contactless", True),
+    Start("SM", "contact", True),
+    Start("SM", "contactless", True),
     Start("domain", "contact", True),
     Start("domain", "contactless", True),
     Start("pin", "contact", False),
+    Start("SM pin", "contactless", False),
+    Start("SM code global", "contactless", False),
     Start("admin pin", "contact", False),
     Start("admin", "contact", False),
     Start("channel", "contact", False),
@@ -181,7 +193,7 @@ STARTS = (
 
 def begun(start: Start) -> tuple[Session, Watched]:
     """A card of its own in that state."""
-    store = Watched(filled())
+    store = Watched(filled(is_secured=start.is_stranger))
     session = Session({}, start.face, store)
     words = start.words.split()
     if words[:1] not in (["cold"], ["domain"]):
@@ -215,10 +227,13 @@ def play(name: str) -> int:
 
 
 def step(session: Session, store: Watched, apdu: bytes, start: Start, *, is_inside: bool) -> None:
-    """Say one APDU, inside the session's channel where it has one, and check what came of it."""
-    if is_inside and session.channel is not None and is_short(apdu):
-        apdu = session.channel.wrap(apdu)
-    answer = session.send(apdu)
+    """Say one APDU, inside the session's protection where it has one, and check what came of it."""
+    if is_inside and is_short(apdu) and session.channel is not None:
+        answer = session.send(session.channel.wrap(apdu))
+    elif is_inside and is_short(apdu) and session.messaging is not None:
+        answer = session.messaging.transmit(apdu)
+    else:
+        answer = session.send(apdu)
     check(answer, store.changes(), is_stranger=start.is_stranger)
 
 
