@@ -15,9 +15,14 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cardlink.errors import Malformed
 from cardlink.iso7816 import tlv
 from cardlink.piv.secure_messaging import SUITES, Suite
+from cardlink.piv.tables import Access, Container, Presence
 
-# Own (docs/formats.md, F16): PUT DATA of this object gives the card its certificate; GET DATA never shows it.
+# Own (docs/formats.md, F16): PUT DATA of this object gives the card its certificate; GET DATA never shows it, so it
+# is none of the containers.
 CVC_TAG = 0x5FFF22
+MESSAGING_CVC = Container(
+    "secure messaging certificate", CVC_TAG, 0xFF22, 320, Access.NEVER, Access.NEVER, Presence.OWN, (0x7F21,)
+)
 PROFILE = b"\x80"
 CARD_ROLE, INTERMEDIATE_ROLE = 0x00, 0x12
 ISSUER_ID_BYTES = 8

@@ -15,7 +15,7 @@ from cardlink.gp import inventory
 from cardlink.gp.commands import ISD_AID
 from cardlink.piv import commands as piv
 from cardlink.piv import yubico
-from cardlink.piv.tables import PIV_AID, KeyRef
+from cardlink.piv.tables import PIV_AID, Algorithm, KeyRef
 from cardlink.piv.templates import EcPublicKey, decode_public_key
 from cardlink.statements.cose_key import from_point
 from cardlink.statements.refusal import Refused as Judged
@@ -95,9 +95,20 @@ def _make_key(work: Workspace, step: Step) -> Talk[Facts]:
     """Have the card make a key pair; the answer is protected, so a station cannot put another key in its place."""
     if step.slot is None:
         raise ValueError(f"step {step.name} has no slot")
+    return (yield from _make(work, step.slot.ref, work.plan.profile.algorithm))
+
+
+def _messaging_key(work: Workspace, step: Step) -> Talk[Facts]:
+    """Have the card make its secure messaging key; that it is this card's is known by the channel."""
+    suite = work.plan.profile.messaging
+    if suite is None:
+        raise ValueError(f"step {step.name}, and the product has no secure messaging")
+    return (yield from _make(work, KeyRef.SECURE_MESSAGING, suite.algorithm))
+
+
+def _make(work: Workspace, ref: KeyRef, algorithm: Algorithm) -> Talk[Facts]:
     yield from _in_piv(work)
-    algorithm = work.plan.profile.algorithm
-    answer = yield from work.channel.say(piv.generate_key(step.slot.ref, algorithm))
+    answer = yield from work.channel.say(piv.generate_key(ref, algorithm))
     key = decode_public_key(answer, algorithm)
     if not isinstance(key, EcPublicKey):
         raise Malformed("public key", "not an EC key")
@@ -111,7 +122,9 @@ def _prepare(work: Workspace, step: Step) -> Talk[Facts]:
     with database.transaction(work.factory) as session:
         card = lifecycle.find(session, work.subject.card_id, locked=True)
         person = _person(session, work.subject.person_id)
-        made = objects.prepare(session, work.hsm, work.plan.profile, card, person, work.points(), now)
+        made = objects.prepare(
+            session, work.hsm, work.plan.profile, card, person, work.points(), now, work.messaging_point()
+        )
         # A door must accept what is about to be written: better no card than one that no door knows.
         judged = verify_credential(made.credential, _trust(session), now, CredentialCache())
         if isinstance(judged, Judged):
@@ -170,6 +183,7 @@ ACTS: dict[Act, Callable[[Workspace, Step], Talk[Facts]]] = {
     Act.PUK: _reference,
     Act.PIN: _reference,
     Act.MAKE_KEY: _make_key,
+    Act.MESSAGING_KEY: _messaging_key,
     Act.PREPARE: _prepare,
     Act.WRITE: _write,
     Act.SECURE: _secure,

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from cryptography import x509
 from sqlalchemy.orm import Session
 
 from cardlink.errors import Malformed
 from cardlink.piv.biometrics import EMPTY_BIOMETRIC, encode_cbeff, encode_face, encode_facial_image
 from cardlink.piv.chuid import encode_chuid, encode_unsigned_chuid
+from cardlink.piv.cvc import MESSAGING_CVC, issue_card_cvc, signer_of
 from cardlink.piv.fascn import NON_FEDERAL, encode_fascn
 from cardlink.piv.objects import (
     Discovery,
@@ -20,6 +22,7 @@ from cardlink.piv.objects import (
     encode_discovery,
     encode_printed,
 )
+from cardlink.piv.secure_messaging import Suite
 from cardlink.piv.security_object import encode_lds, encode_security_object
 from cardlink.piv.tables import (
     CARD_CREDENTIAL,
@@ -31,6 +34,7 @@ from cardlink.piv.tables import (
     IDENTITY_STATEMENT,
     PRINTED_INFORMATION,
     SECURITY_OBJECT,
+    SM_CERT_SIGNER,
     Container,
     KeyRef,
 )
@@ -42,7 +46,7 @@ from issuer.cards.validity import end_of
 from issuer.errors import Refused
 from issuer.registry import agencies, names, photos
 from issuer.registry.tables import Person
-from issuer.trust import ca, cms
+from issuer.trust import ca, cms, der
 from issuer.trust.port import Signing
 
 log = logging.getLogger(__name__)
@@ -84,10 +88,11 @@ def prepare(
     person: Person,
     points: Mapping[KeyRef, bytes],
     now: datetime,
+    messaging_point: bytes | None = None,
 ) -> Prepared:
     """Sign and encode all objects of a card whose keys were made on it. Raises Refused naming what does not fit."""
     try:
-        return _prepare(session, hsm, profile, card, person, points, now)
+        return _prepare(session, hsm, profile, card, person, points, now, messaging_point)
     except Malformed as error:
         raise Refused("cards.bad_object", name=person.full_name, why=str(error)) from error
 
@@ -100,6 +105,7 @@ def _prepare(
     person: Person,
     points: Mapping[KeyRef, bytes],
     now: datetime,
+    messaging_point: bytes | None,
 ) -> Prepared:
     # A session forgets what nobody holds: held here, the agency is read once and not at each of its uses.
     agency, employer = agencies.get(session, card.agency_code), agencies.get(session, person.agency_code)
@@ -121,13 +127,17 @@ def _prepare(
     certificates = _certificates(session, hsm, profile, card, person, points, now)
     for slot, issued in zip(profile.slots, certificates, strict=True):
         contents[slot.container] = encode_certificate(issued.certificate)
+    own: dict[int, bytes] = {}
+    if profile.messaging is not None and messaging_point is not None:
+        contents[SM_CERT_SIGNER] = encode_certificate(signer.certificate)
+        own[MESSAGING_CVC.tag] = _messaging_cvc(signer, profile.messaging, messaging_point, card)
     key = from_point(points[KeyRef.CARD_AUTH])
     face_sha256 = hashlib.sha256(contents[FACIAL_IMAGE]).digest()
     signed = statements.sign_for_chip(session, hsm, card, person, key, face_sha256, now)
     contents[CARD_CREDENTIAL] = signed.credential
     contents[IDENTITY_STATEMENT] = signed.identity
     return Prepared(
-        contents={row.tag: contents[row] for row in profile.containers},
+        contents={row.tag: contents[row] for row in profile.containers} | own,
         certificates=certificates,
         credential=signed.credential,
         identity=signed.identity,
@@ -155,6 +165,14 @@ def _card_number(card: Card) -> bytes:
 def _chuid(signer: ca.ContentSigner, card: Card) -> bytes:
     covered = encode_unsigned_chuid(NON_FEDERAL, card.uuid, card.expires_on)
     return encode_chuid(NON_FEDERAL, card.uuid, card.expires_on, cms.sign_chuid(signer, covered))
+
+
+def _messaging_cvc(signer: ca.ContentSigner, suite: Suite, point: bytes, card: Card) -> bytes:
+    """The certificate of the secure messaging key (SP 800-73pt2-5 §4.1.5), by the signer of the CHUID."""
+    named = signer_of(x509.load_der_x509_certificate(signer.certificate))
+    return issue_card_cvc(
+        suite, point, card.uuid.bytes, named.issuer_id, lambda body: der.ecdsa_signature(signer.sign(body))
+    )
 
 
 def _facial_image(

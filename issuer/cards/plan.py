@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from cardlink.piv.cvc import MESSAGING_CVC
 from cardlink.piv.tables import Container
 from issuer.cards.profiles import CardProfile, Slot
 
@@ -15,6 +16,7 @@ class Act(StrEnum):
     PUK = "puk"
     PIN = "pin"
     MAKE_KEY = "make-key"
+    MESSAGING_KEY = "messaging-key"
     PREPARE = "prepare"
     WRITE = "write"
     SECURE = "secure"
@@ -47,6 +49,10 @@ class Plan:
         return next(step.act for step in self.steps if step.name == name)
 
 
+def _write(row: Container) -> Step:
+    return Step(f"{Act.WRITE}-{row.tag:X}", Act.WRITE, container=row)
+
+
 def plan_for(profile: CardProfile) -> Plan:
     """The plan for a card product: keys before what they sign, the credential after all it stands beside."""
     return Plan(
@@ -57,8 +63,11 @@ def plan_for(profile: CardProfile) -> Plan:
             Step(Act.PUK, Act.PUK),
             Step(Act.PIN, Act.PIN),
             *(Step(f"{Act.MAKE_KEY}-{slot.certificate_profile}", Act.MAKE_KEY, slot=slot) for slot in profile.slots),
+            *((Step(Act.MESSAGING_KEY, Act.MESSAGING_KEY),) if profile.messaging else ()),
             Step(Act.PREPARE, Act.PREPARE),
-            *(Step(f"{Act.WRITE}-{row.tag:X}", Act.WRITE, container=row) for row in profile.containers),
+            # the card takes a discovery object with the virtual contact interface only after this certificate
+            *((_write(MESSAGING_CVC),) if profile.messaging else ()),
+            *(_write(row) for row in profile.containers),
             Step(Act.SECURE, Act.SECURE),
             Step(Act.READ_BACK, Act.READ_BACK),
         ),

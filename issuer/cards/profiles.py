@@ -1,8 +1,10 @@
 """Card products: what personalisation must know of one. Data, not code: another product is another row."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cardlink.gp.scp03 import LEVELS, Level, max_plain_bytes
+from cardlink.piv.objects import VCI_BIT
+from cardlink.piv.secure_messaging import CS2, Suite
 from cardlink.piv.tables import (
     CARD_CREDENTIAL,
     CCC,
@@ -17,6 +19,7 @@ from cardlink.piv.tables import (
     IDENTITY_STATEMENT,
     PRINTED_INFORMATION,
     SECURITY_OBJECT,
+    SM_CERT_SIGNER,
     Access,
     Algorithm,
     Container,
@@ -43,7 +46,8 @@ class CardProfile:
     `security_level`: what SCP03 of this product can do: 33, or 13 or 03 where it does not encrypt or not even protect
     its answers. Never without C-ENC, since the PIN and the PUK go over the channel. `mac_bytes`: 8, or 16 in S16 mode.
     `face_bytes`: how large the portrait on the chip may be. `has_metadata`: it answers Yubico's GET METADATA, so a
-    torn change of PIN or PUK can be told from one that did not happen.
+    torn change of PIN or PUK can be told from one that did not happen. `messaging`: with a secure messaging key of this
+    suite; the content signer's key is on P-256, so cipher suite 2.
     """
 
     name: str
@@ -57,10 +61,15 @@ class CardProfile:
     pin_policy: int
     face_bytes: int
     has_metadata: bool
+    messaging: Suite | None = None
 
     def __post_init__(self) -> None:
         if self.security_level not in LEVELS or not self.security_level & Level.C_ENC:
             raise ValueError(f"{self.name}: security level {self.security_level:02X}")
+        if self.messaging not in (None, CS2):
+            raise ValueError(f"{self.name}: a content signer on P-256 certifies cipher suite 2 alone")
+        if self.pin_policy & VCI_BIT and self.messaging is None:
+            raise ValueError(f"{self.name}: PIN usage policy {self.pin_policy:02X} without secure messaging")
 
     @property
     def block_bytes(self) -> int:
@@ -99,6 +108,14 @@ THEMO = CardProfile(
     pin_policy=0x40,  # the application PIN; no secure messaging, so no virtual contact interface
     face_bytes=10_000,
     has_metadata=True,
+)
+
+THEMO_VCI = replace(
+    THEMO,
+    name="themo-vci",
+    messaging=CS2,
+    containers=(SM_CERT_SIGNER, *THEMO.containers),
+    pin_policy=0x4C,  # secure messaging opens the virtual contact interface to our own terminals without pairing code
 )
 
 

@@ -13,7 +13,9 @@ from cardlink.errors import CardStatus
 from cardlink.gp import commands as gp
 from cardlink.iso7816.sw import SW
 from cardlink.piv import commands as piv
+from cardlink.piv.cvc import CVC_TAG, signer_of
 from cardlink.piv.objects import decode_certificate
+from cardlink.piv.secure_session import begin
 from cardlink.piv.tables import (
     CARD_CREDENTIAL,
     CERT_CARD_AUTH,
@@ -59,6 +61,8 @@ def read_back(
     channel.drop()
     yield from plain(piv.select())
     yield from _as_door(expected, trust, random[:NONCE_BYTES], now)
+    opening = begin(profile.messaging) if profile.messaging is not None else None
+    established = (yield from plain(opening.command)) if opening is not None else b""
     for row in profile.containers:
         if not needs_pin(row):
             _compare(row.tag, (yield from get_object(row.tag)), expected)
@@ -74,6 +78,10 @@ def read_back(
     whole = check_read_back(expected.contents, expected.points, trust, now)
     if isinstance(whole, Refused):
         raise Mismatch(f"the card as a whole: {whole.reason} {whole.detail}")
+    if opening is not None:
+        cvc, _ = opening.finish(established, signer_of(whole.chuid.signer))
+        if cvc.raw != expected.contents[CVC_TAG] or cvc.subject != expected.card_uuid:
+            raise Mismatch("secure messaging certificate")
 
 
 def _as_door(expected: Expected, trust: Trust, nonce: bytes, now: datetime) -> Talk[None]:

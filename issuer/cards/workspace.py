@@ -12,7 +12,7 @@ from cardlink.piv.tables import KeyRef
 from issuer import database
 from issuer.cards import journal
 from issuer.cards.journal import Journal
-from issuer.cards.plan import Plan
+from issuer.cards.plan import Act, Plan
 from issuer.cards.talk import CARD, TRANSPORT, Channel
 from issuer.database import SessionFactory
 from issuer.policy import Actor
@@ -81,6 +81,11 @@ class Workspace:
             if step.slot is not None and entry is not None:
                 points[step.slot.ref] = bytes.fromhex(entry.facts["point"])
         return points
+
+    def messaging_point(self) -> bytes | None:
+        """The public point of the secure messaging key, where the product has one."""
+        entry = self.journal.entry(Act.MESSAGING_KEY)
+        return bytes.fromhex(entry.facts["point"]) if entry is not None else None
 
     def contents(self) -> Mapping[int, bytes]:
         """The prepared objects, read once."""
