@@ -2,6 +2,7 @@
 
 import os
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -17,15 +18,21 @@ from cardos.card import Card
 from cardos.factory import make_blank
 from cardos.image import FileStore
 from cardos.maker_file import FILE_NAME
-from cardos.picture import picture
+from cardos.messages.catalogue import Texts
+from cardos.picture import as_text, view_of
 from cardos.piv.auth import default_pin_policy
 from cardos.piv.keys import generate, save_private
 from cardos.records import Kind, SlotKey, StoredObject
 from cardos.state import Persistent
 from cardos.store import MemoryStore
-from cardos.trace import TRAFFIC, traced
+from cardos.trace import TRAFFIC, Traced
 
 SERIAL = "0001000200C0FFEE0001"
+
+
+@pytest.fixture(autouse=True)
+def _english(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("THEMO_LANG", "en")
 
 
 def make(tmp_path: Path, *more: str) -> Path:
@@ -45,16 +52,18 @@ def test_a_blank_card_is_made_sealed_and_shown(tmp_path: Path, capsys: pytest.Ca
     assert capsys.readouterr().out == f"{image}: blank card, serial {SERIAL}\n"
     assert (tmp_path / "a.card.key").stat().st_mode & 0o777 == 0o600
     assert main(["inspect", "--image", str(image)]) == 0
-    assert re.sub(r"\d+ bytes", "NNN bytes", capsys.readouterr().out).splitlines() == [
-        f"chip      serial 00C0FFEE, diversification data {SERIAL}",
-        "life      card INITIALIZED, PIV SELECTABLE",
-        "key set   version 30, AES-256",
-        "PIN       5 of 5 tries, factory value",
-        "PUK       5 of 5 tries, factory value",
-        "9B        AES-192, factory value",
-        "key F9    attestation, P-256, imported, no PIN",
-        "object    5FFF01 certificate F9, NNN bytes",
-    ]
+    told = re.sub(r"\d+ bytes", "NNN bytes", capsys.readouterr().out)
+    for line in (
+        "Card a, serial 00C0FFEE",
+        "  Life cycle   OP_READY → [INITIALIZED] → SECURED → CARD_LOCKED → TERMINATED",
+        "    PIN            ██████████  5 of 5 tries (factory value)",
+        "    Secure channel key set 30, AES-256",
+        "    9B  AES-192 (factory value)",
+        "  Private keys: 1",
+        "    F9  attestation                P-256     imported, no PIN",
+        "  Data: 1 objects, NNN bytes",
+    ):
+        assert line in told.splitlines()
 
 
 def test_the_makers_certificates_bear_a_card_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -108,11 +117,11 @@ def test_the_picture_of_a_full_card_shows_keys_and_objects_and_no_secret(tmp_pat
             StoredObject(0x5FFF00, piv.wrap_object(0x5FFF00, bytes(20))),
         ]
     )
-    text = picture(card)
+    text = as_text(view_of(card, "a", Texts("en"), datetime(2026, 1, 1, tzinfo=UTC)), Texts("en"))
     store.close()
-    assert "key 9C    signature, P-256, generated, PIN at each use\n" in text
-    assert "object    5FC102 CHUID, 22 bytes\n" in text
-    assert "object    5FFF00 tool data, 22 bytes\n" in text
+    assert "    9C  signature                  P-256     generated, PIN at each use\n" in text
+    assert "    5FC102  CHUID                               22  anybody            anybody\n" in text
+    assert "    5FFF00  tool data                           22  anybody            secure channel\n" in text
     assert private.hex() not in text.lower()
     assert "123456" not in text
 
@@ -165,8 +174,28 @@ def test_wrong_usage_is_exit_2() -> None:
     assert caught.value.code == 2
 
 
-def test_the_trace_shows_exchanges_and_masks_what_may_be_secret(caplog: pytest.LogCaptureFixture) -> None:
-    card = traced(Card(MemoryStore(make_blank(bytes.fromhex(SERIAL), (bytes(16), bytes(16), bytes(16))))))
+def test_wrong_usage_says_so_with_a_hint(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--lang", "vi", "trace"])
+    told = capsys.readouterr().err
+    assert told.startswith("cardos: error: cách gọi sai: ")
+    assert "cardos: hint: xem: cardos trace --help" in told
+
+
+def test_help_is_vietnamese_first(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("THEMO_LANG")
+    for argv, words in (
+        (["--help"], "cách dùng: cardos"),
+        (["serve", "--help", "--lang", "en"], "usage: cardos serve"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            main(argv)
+        assert ended.value.code == 0
+        assert words in capsys.readouterr().out
+
+
+def test_the_log_shows_exchanges_and_masks_what_may_be_secret(caplog: pytest.LogCaptureFixture) -> None:
+    card = Traced(Card(MemoryStore(make_blank(bytes.fromhex(SERIAL), (bytes(16), bytes(16), bytes(16))))))
     with caplog.at_level(TRAFFIC):
         for one in (
             piv.select(),
@@ -174,7 +203,7 @@ def test_the_trace_shows_exchanges_and_masks_what_may_be_secret(caplog: pytest.L
             piv.change_reference_data(0x81, b"12345678", bytes(8)),
         ):
             card.transmit(one.encode(), Interface.CONTACT)
-    assert "command=00a404000ba00000030800001000010000 answer=61164f0b" in caplog.messages[0]
-    assert caplog.messages[1].endswith("command=00200080 (9 bytes) answer=9000")
-    assert caplog.messages[2].endswith("command=00240081 (17 bytes) answer=9000")
+    assert "command=00a404000ba00000030800001000010000 answer=61" in caplog.messages[0]
+    assert caplog.messages[1].endswith("command=0020008008**************** answer=9000")
+    assert caplog.messages[2].endswith(f"command=0024008110{'**' * 16} answer=9000")
     assert "31323334" not in caplog.text

@@ -1,0 +1,1 @@
+"""The commands of `cardos`, one module for each noun."""
