@@ -8,6 +8,15 @@ import pytest
 from demo.pcscd import VirtualReader, virtual_reader
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave what takes minutes to `./run soak`, whatever else is chosen by `-m`."""
+    if "THEMO_SOAK" not in os.environ:
+        long = [item for item in items if item.get_closest_marker("soak")]
+        if long:
+            config.hook.pytest_deselected(items=long)
+            items[:] = [item for item in items if not item.get_closest_marker("soak")]
+
+
 @pytest.fixture(scope="session")
 def virtual() -> Iterator[VirtualReader]:
     """A pcscd of this run's own. Clients in this process find it too, since libpcsclite reads the variable late."""
@@ -19,3 +28,13 @@ def virtual() -> Iterator[VirtualReader]:
             del os.environ["PCSCLITE_CSOCK_NAME"]
         else:
             os.environ["PCSCLITE_CSOCK_NAME"] = before
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the soak out, unless it is asked for by its name."""
+    if "soak" in config.option.markexpr:
+        return
+    long = [item for item in items if item.get_closest_marker("soak")]
+    if long:
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]

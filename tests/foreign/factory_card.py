@@ -10,24 +10,27 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from card_slot import INSERT_TIMEOUT_S, SETTLE_S, ServedCard, served_card
 
 from cardos.factory import make_blank
 from cardos.image import FileStore
+from cardos.maker import Maker
 from demo.pcscd import CONTACT_READER, virtual_reader
-from foreign.programs import FOREIGN, PKCS11_MODULE, attempt
+from foreign.programs import FOREIGN, LIMIT_S, PKCS11_MODULE, attempt
 
 SECRET = bytes(range(32))  # seals the image of this test's card
 SERIAL = bytes.fromhex("0102030405060708090A")
+MAKER = Maker(bytes(range(32)), datetime(2026, 1, 1, tzinfo=UTC))
 TRANSPORT_KVN = 0x30
 TRANSPORT_KEYS = (bytes([0xA1] * 16), bytes([0xA2] * 16), bytes([0xA3] * 16))
 PIN = "123456"
 PUK = "12345678"
 ADMIN_KEY = "010203040506070801020304050607080102030405060708"
 AES_192, TDEA = "0A", "03"
-LINES = Path(__file__).with_name("ykman_lines.py")
+HERE = Path(__file__).parent
 
 Done = subprocess.CompletedProcess[str]
 
@@ -37,7 +40,11 @@ class Ykman:
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [FOREIGN / "python", LINES], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+            [FOREIGN / "python", HERE / "ykman_lines.py"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
         )
 
     def attempt(self, arguments: list[str], environ: Mapping[str, str], stdin: str = "") -> Done:
@@ -108,6 +115,11 @@ class FactoryCard:
     def pkcs15(self, *arguments: str) -> str:
         return succeeded(self.try_pkcs15(*arguments))
 
+    def yubikit(self, script: str, *arguments: str, limit_s: float = LIMIT_S) -> str:
+        """Run a script of this folder in the environment of the foreign Python programs."""
+        argv = [str(FOREIGN / "python"), str(HERE / script), self.reader, *arguments]
+        return succeeded(attempt(argv, self.environ, limit_s=limit_s))
+
     def insert(self) -> None:
         """Put the card into its reader and wait until a PC/SC client sees it."""
         deadline = time.monotonic() + INSERT_TIMEOUT_S
@@ -135,7 +147,8 @@ class FactoryCard:
 def factory_card(folder: Path, program: Ykman) -> Iterator[FactoryCard]:
     """Make a card and insert it into the contact slot of a reader of its own."""
     image = folder / "factory.card"
-    FileStore.create(image, SECRET, make_blank(SERIAL, TRANSPORT_KEYS), sync=False).close()
+    blank = make_blank(SERIAL, TRANSPORT_KEYS, maker=MAKER)
+    FileStore.create(image, SECRET, blank, sync=False).close()
     image.with_name(image.name + ".key").write_text(SECRET.hex(), encoding="ascii")
     key = folder / "admin.key"
     key.write_text(":".join(ADMIN_KEY[at : at + 2] for at in range(0, len(ADMIN_KEY), 2)), encoding="ascii")

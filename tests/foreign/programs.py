@@ -11,10 +11,10 @@ LIMIT_S = 20
 
 
 def attempt(
-    argv: list[str], environ: Mapping[str, str] | None = None, stdin: str | None = None
+    argv: list[str], environ: Mapping[str, str] | None = None, stdin: str | None = None, limit_s: float = LIMIT_S
 ) -> subprocess.CompletedProcess[str]:
     """Run a program to its end, however that is."""
-    return subprocess.run(argv, env=environ, input=stdin, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+    return subprocess.run(argv, env=environ, input=stdin, capture_output=True, text=True, timeout=limit_s, check=False)
 
 
 def run(argv: list[str], environ: Mapping[str, str] | None = None, stdin: str | None = None) -> str:

@@ -39,8 +39,8 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
         complained.seek(0)
         return {
             "code": os.waitstatus_to_exitcode(status),
-            "stdout": said.read().decode(),
-            "stderr": complained.read().decode(),
+            "stdout": said.read().decode("utf-8", "surrogateescape"),
+            "stderr": complained.read().decode("utf-8", "surrogateescape"),
         }
 
 
