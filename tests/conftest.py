@@ -8,15 +8,6 @@ import pytest
 from demo.pcscd import VirtualReader, virtual_reader
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave what takes minutes to `./run soak`, whatever else is chosen by `-m`."""
-    if "THEMO_SOAK" not in os.environ:
-        long = [item for item in items if item.get_closest_marker("soak")]
-        if long:
-            config.hook.pytest_deselected(items=long)
-            items[:] = [item for item in items if not item.get_closest_marker("soak")]
-
-
 @pytest.fixture(scope="session")
 def virtual() -> Iterator[VirtualReader]:
     """A pcscd of this run's own. Clients in this process find it too, since libpcsclite reads the variable late."""

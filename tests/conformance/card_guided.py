@@ -1,8 +1,8 @@
 """APDUs led by coverage: atheris (libFuzzer) looks for bytes that reach code of the card which none reached before.
 
-    python tests/conformance/card_guided.py APDUS SEED
+    python tests/conformance/card_guided.py INPUTS SEED
 
-Each input is a start, and a handful of APDUs: a known one with changes, a known header with other data, or bare bytes.
+Each input is a start, and up to eight APDUs: a known one with changes, a known header with other data, or bare bytes.
 What must hold after each is the same as in `fuzz_moves.py`. Inputs that reached something are kept in
 `.cache/soak/card` and are where the next run begins; one that broke the card lies beside them.
 """
@@ -45,20 +45,20 @@ def one_input(raw: bytes) -> None:
         step(session, store, apdu, start, is_inside=is_inside)
 
 
-def main(apdus: int, seed: int) -> None:
+def main(inputs: int, seed: int) -> None:
     """Run so many inputs; the process ends with 0 when all held."""
     CORPUS.mkdir(parents=True, exist_ok=True)
     atheris.Setup(
         [
             sys.argv[0],
-            f"-runs={apdus // APDUS_OF_AN_INPUT}",
+            f"-runs={inputs}",
             f"-seed={seed}",
             f"-max_len={INPUT_BYTES_MAX}",
             f"-rss_limit_mb={HELD_MB_MAX}",
             f"-artifact_prefix={CORPUS.parent}/broken-",
             "-len_control=0",
             "-print_final_stats=1",
-            "-verbosity=1",
+            "-verbosity=0",
             str(CORPUS),
         ],
         one_input,
