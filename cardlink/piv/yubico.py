@@ -210,7 +210,10 @@ def import_key(key: ImportedKey) -> Command:
 
 
 def parse_import_key(command: Command) -> ImportedKey:
-    """Read IMPORT KEY. A part shorter than its field has lost leading zeros and gets them back, as the tools expect."""
+    """Read IMPORT KEY. A number shorter than its field has lost leading zeros and gets them back, as the tools expect.
+
+    The keys of Ed25519 and X25519 are no numbers but 32 bytes.
+    """
     name = "IMPORT KEY"
     try:
         tags, size = _part_layout(command.p1)
@@ -222,7 +225,8 @@ def parse_import_key(command: Command) -> ImportedKey:
         raise CardStatus(name, SW.INCORRECT_DATA) from error
     policies = [fields.pop(tag, b"\x00") for tag in (0xAA, 0xAB)]
     require(set(fields) == set(tags), name, SW.INCORRECT_DATA)
-    require(all(0 < len(fields[tag]) <= size for tag in tags), name, SW.INCORRECT_DATA)
+    least = size if command.p1 in OCTET_KEY_BYTES else 1
+    require(all(least <= len(fields[tag]) <= size for tag in tags), name, SW.INCORRECT_DATA)
     require(all(len(policy) == 1 for policy in policies), name, SW.INCORRECT_DATA)
     parts = tuple(fields[tag].rjust(size, b"\x00") for tag in tags)
     return ImportedKey(command.p1, command.p2, parts, policies[0][0], policies[1][0])
@@ -301,7 +305,10 @@ def encode_metadata(metadata: Metadata) -> bytes:
 
 
 def decode_metadata(answer: bytes) -> Metadata:
-    """Read the answer to GET METADATA; its fields say which of the three kinds it is. Raises Malformed."""
+    """Read the answer to GET METADATA; its fields say which of the three kinds it is. Raises Malformed.
+
+    The first cards with this command name no algorithm for 9B: they had but TDES.
+    """
     fields = dict(tlv.parse(answer))
     sizes = {0x01: 1, 0x02: 2, 0x03: 1, 0x05: 1, 0x06: 2}
     if any(len(fields[tag]) != size for tag, size in sizes.items() if tag in fields):
@@ -310,6 +317,7 @@ def decode_metadata(answer: bytes) -> Metadata:
         return KeyMetadata(fields[1][0], fields[2][0], fields[2][1], fields[3][0], fields[4])
     if {0x05, 0x06} <= fields.keys():
         return ReferenceMetadata(fields[5] != b"\x00", fields[6][0], fields[6][1])
-    if {0x01, 0x02, 0x05} <= fields.keys():
-        return ManagementMetadata(fields[1][0], fields[2][1], fields[5] != b"\x00")
+    if {0x02, 0x05} <= fields.keys():
+        algorithm = fields[1][0] if 0x01 in fields else int(Algorithm.TDES_3KEY)
+        return ManagementMetadata(algorithm, fields[2][1], fields[5] != b"\x00")
     raise Malformed("metadata", f"tags {[f'{tag:X}' for tag in fields]}")

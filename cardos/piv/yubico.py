@@ -86,4 +86,5 @@ def reset(platform: Platform, command: Command) -> bytes:
     gone += [(Kind.REFERENCE, ref) for ref in persistent.references if ref not in (KeyRef.PIN, KeyRef.PUK)]
     persistent.commit([*default_references(), default_admin_key()], gone)
     platform.volatile.security = Security()
+    platform.volatile.messaging = None  # its key is gone
     return b""

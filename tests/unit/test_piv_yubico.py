@@ -149,6 +149,9 @@ KEY = AES_KEY.hex()
         (yubico.parse_import_key, "00FE119A260620" + KEY + "AA020000", SW.INCORRECT_DATA),
         (yubico.parse_import_key, "00FE119A230620" + KEY + "AA", SW.INCORRECT_DATA),
         (yubico.parse_import_key, "00FE119A", SW.INCORRECT_DATA),
+        (yubico.parse_import_key, "00FEE09A21071F" + KEY[2:], SW.INCORRECT_DATA),
+        (yubico.parse_import_key, "00FEE19D21081F" + KEY[2:], SW.INCORRECT_DATA),
+        (yubico.parse_import_key, "00FEE09A220620" + KEY, SW.INCORRECT_DATA),
     ],
 )
 def test_the_card_names_what_is_wrong(parse: Parser, raw: str, sw: SW) -> None:
@@ -168,6 +171,15 @@ def test_the_card_names_what_is_wrong(parse: Parser, raw: str, sw: SW) -> None:
 def test_metadata(metadata: Metadata, raw: str) -> None:
     assert yubico.encode_metadata(metadata).hex().upper() == raw
     assert yubico.decode_metadata(bytes.fromhex(raw)) == metadata
+
+
+def test_the_metadata_of_9b_of_a_card_that_knew_tdes_alone() -> None:
+    assert yubico.decode_metadata(bytes.fromhex("02020001050101")) == ManagementMetadata(Algorithm.TDES_3KEY, 1, True)
+
+
+def test_a_number_gets_its_leading_zeros_back() -> None:
+    parsed = yubico.parse_import_key(decode_command(bytes.fromhex("00FE119A030601AB")))
+    assert parsed.parts == (bytes(31) + b"\xab",)
 
 
 @pytest.mark.parametrize(
