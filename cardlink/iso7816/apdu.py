@@ -129,6 +129,17 @@ def split_chain(command: Command, block: int = SHORT_DATA_MAX) -> tuple[Command,
     )
 
 
+def with_le(raw: bytes, le: int) -> bytes:
+    """The same short command with another Le: what 6Cxx asks for. Raises Malformed for an extended one.
+
+    A protected command may be sent so again: neither its C-MAC nor the card's counter knows of Le.
+    """
+    if len(raw) > 5 and raw[4] == 0:
+        raise Malformed("card answer", "6Cxx to an extended command")
+    has_le = len(raw) == 5 or (len(raw) > 5 and len(raw) == 6 + raw[4])
+    return (raw[:-1] if has_le else raw) + bytes((le & 0xFF,))
+
+
 def command_name(ins: int) -> str:
     """The instruction's name for errors and logs: "GET DATA", or "INS F8" where it has no standard name."""
     try:

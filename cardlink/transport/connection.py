@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from cardlink.errors import CardStatus, LinkLost, Malformed
-from cardlink.iso7816.apdu import SHORT_DATA_MAX, Command, Ins, command_name, decode_response, split_chain
+from cardlink.iso7816.apdu import SHORT_DATA_MAX, Command, Ins, command_name, decode_response, split_chain, with_le
 from cardlink.iso7816.cla import GET_RESPONSE_CLA
 from cardlink.iso7816.sw import SUCCESS_BYTES, announced, as_sw, is_more_available, is_wrong_le
 
@@ -62,14 +62,6 @@ def _command_in_blocks(connection: Connection, whole: Command, limits: Limits) -
     return _finish(connection, raw, connection.transmit(raw), limits)
 
 
-def _with_le(raw: bytes, le: int) -> bytes:
-    """The same short command with another Le, the correction that 6Cxx asks for."""
-    if len(raw) > 5 and raw[4] == 0:
-        raise Malformed("card answer", "6Cxx to an extended command")
-    has_le = len(raw) == 5 or (len(raw) > 5 and len(raw) == 6 + raw[4])
-    return (raw[:-1] if has_le else raw) + bytes((le & 0xFF,))
-
-
 def _finish(connection: Connection, raw: bytes, answer: bytes, limits: Limits) -> bytes:
     """Follow 61xx and 6Cxx from the first answer to the last one."""
     name = command_name(raw[1])
@@ -89,7 +81,7 @@ def _finish(connection: Connection, raw: bytes, answer: bytes, limits: Limits) -
         if is_wrong_le(sw):
             if corrected or response.data:
                 raise Malformed("card answer", f"{name}: {sw:04X} to the Le that the card had named")
-            corrected, raw = True, _with_le(raw, announced(sw))
+            corrected, raw = True, with_le(raw, announced(sw))
         elif is_more_available(sw):
             if raw[1] == Ins.GET_RESPONSE and not response.data:
                 raise Malformed("card answer", f"{name}: GET RESPONSE gave nothing and promised {sw:04X}")

@@ -9,8 +9,8 @@ from typing import TypeVar
 
 from cardlink.errors import CardStatus, Malformed
 from cardlink.gp import commands as gp
-from cardlink.iso7816.apdu import Command, Ins, command_name, decode_response, split_chain
-from cardlink.iso7816.sw import SUCCESS_BYTES, as_sw, is_more_available
+from cardlink.iso7816.apdu import Command, Ins, command_name, decode_response, split_chain, with_le
+from cardlink.iso7816.sw import SUCCESS_BYTES, announced, as_sw, is_more_available, is_wrong_le
 from cardlink.piv import commands as piv
 from issuer.cards.profiles import CardProfile
 from issuer.trust.port import Channels, HsmError, WrongCryptogram
@@ -38,8 +38,11 @@ class KeysLost(Exception):
 
 
 def whole(raw: bytes) -> Talk[bytes]:
-    """Send one APDU and fetch all of its answer; gives data and the last status word."""
+    """Send one APDU and fetch all of its answer; gives data and the last status word. Another Le is taken once."""
     answer = decode_response((yield raw))
+    if is_wrong_le(answer.sw) and not answer.data:
+        raw = with_le(raw, announced(answer.sw))
+        answer = decode_response((yield raw))
     data = answer.data
     while is_more_available(answer.sw):
         if len(data) > MAX_ANSWER_BYTES or (raw[1] == Ins.GET_RESPONSE and not answer.data):

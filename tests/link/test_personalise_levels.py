@@ -94,6 +94,37 @@ def test_a_card_that_cannot_do_what_its_product_says_is_left_as_it_is(
     assert isinstance(again.outcome, Done)
 
 
+class WantsLe:
+    """A line to a card that, as over T=0, answers 6Cxx to every Le but the right one."""
+
+    def __init__(self, line: Connection) -> None:
+        self._line = line
+        self._held: tuple[bytes, bytes] | None = None
+        self.corrected = 0
+
+    def transmit(self, apdu: bytes) -> bytes:
+        held, self._held = self._held, None
+        if held is not None and apdu[:-1] == held[0][:-1]:
+            assert apdu[-1] == len(held[1]) - 2
+            return held[1]
+        answer = self._line.transmit(apdu)
+        has_le = len(apdu) == 5 or (len(apdu) > 5 and len(apdu) == 6 + apdu[4])
+        if answer[-2:] != b"\x90\x00" or not has_le or not 2 < len(answer) < 258 or apdu[-1] == len(answer) - 2:
+            return answer
+        self._held = apdu, answer
+        self.corrected += 1
+        return bytes((0x6C, len(answer) - 2))
+
+
+@pytest.mark.parametrize("option", [0x00, 0x70], ids=lambda option: f"i={option:02X}")
+def test_a_card_that_wants_the_right_le_gets_it(centre: Centre, option: int) -> None:
+    card, blank = allocated(centre, option)
+    line = WantsLe(blank.connect())
+    job = personalise.start(centre.factory, centre.hsm, ENCODER, card.id, centre.clock, PRODUCTS[option])
+    assert isinstance(run(line, job, silent).outcome, Done)
+    assert line.corrected > 10
+
+
 @pytest.mark.parametrize("level", [0x00, 0x01, 0x11])
 def test_no_product_sends_its_pin_in_the_clear(level: int) -> None:
     with pytest.raises(ValueError, match="security level"):
