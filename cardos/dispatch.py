@@ -25,6 +25,7 @@ from cardos.gp.registry import Warned
 from cardos.piv import applet
 from cardos.piv.messaging import MessagingSession
 from cardos.piv.messaging_key import close_session
+from cardos.pkoc import applet as pkoc
 from cardos.records import Owner
 from cardos.state import Handler, Platform, Security, Volatile
 
@@ -76,7 +77,8 @@ PIV = Application(
 DOMAIN = Application(domain.AID, domain.select, domain.HANDLERS, domain.GP_HANDLERS, domain.CHAINED)
 # The door application acts with PIV's credential and key, so what locks PIV locks it.
 DOOR = Application(door.AID, door.select, door.HANDLERS, door.GP_HANDLERS, door.CHAINED, owners=(Owner.DOOR, Owner.PIV))
-APPLICATIONS = MappingProxyType({one.aid: one for one in (PIV, DOMAIN, DOOR)})
+PKOC = Application(pkoc.AID, pkoc.select, pkoc.HANDLERS, pkoc.GP_HANDLERS, pkoc.CHAINED, owners=(Owner.PKOC,))
+APPLICATIONS = MappingProxyType({one.aid: one for one in (PIV, DOMAIN, DOOR, PKOC)})
 # What passes in the clear while a channel is open; all else closes it.
 _CLEAR_IN_CHANNEL = frozenset((Ins.SELECT, Ins.GET_RESPONSE, Ins.INITIALIZE_UPDATE))
 # GPCS §5.1.1: what a terminated card still does, and what a locked one does in its security domain.

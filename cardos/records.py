@@ -29,6 +29,7 @@ class Kind(IntEnum):
     CHANNEL = 32
     SEQUENCE = 33
     CARD_DATA = 34
+    PKOC_KEY = 48
 
 
 DEFAULT_OPTION = int(
@@ -37,7 +38,10 @@ DEFAULT_OPTION = int(
 
 
 class Owner(IntEnum):
-    """Whose life cycle a `Life` record holds. An application without a record is selectable."""
+    """Whose life cycle a `Life` record holds. An application without a record is selectable.
+
+    But for PKOC, which is only installed until its key has been made.
+    """
 
     CARD = 0
     PIV = 1
@@ -162,6 +166,22 @@ class SlotKey:
 
 
 @dataclass(frozen=True, slots=True)
+class PkocKey:
+    """The key of the PKOC application, P-256 as PKCS #8 (DER): it signs what a reader chose and nothing else."""
+
+    kind: ClassVar[Kind] = Kind.PKOC_KEY
+    number: ClassVar[int] = 0
+    private: bytes = field(repr=False)
+
+    def encode(self) -> bytes:
+        return self.private
+
+    @classmethod
+    def decode(cls, number: int, raw: bytes) -> Self:
+        return cls(raw)
+
+
+@dataclass(frozen=True, slots=True)
 class KeySet:
     """One SCP03 key set; `number` is its key version."""
 
@@ -242,7 +262,9 @@ class StoredObject:
         return cls(number, raw)
 
 
-Record = Chip | Life | Reference | AdminKey | SlotKey | KeySet | StoredObject | ChannelOption | Sequence | CardData
+Record = (
+    Chip | Life | Reference | AdminKey | SlotKey | PkocKey | KeySet | StoredObject | ChannelOption | Sequence | CardData
+)
 _TYPES: dict[Kind, type[Record]] = {
     Kind.CHIP: Chip,
     Kind.LIFE: Life,
@@ -254,6 +276,7 @@ _TYPES: dict[Kind, type[Record]] = {
     Kind.CHANNEL: ChannelOption,
     Kind.SEQUENCE: Sequence,
     Kind.CARD_DATA: CardData,
+    Kind.PKOC_KEY: PkocKey,
 }
 
 

@@ -25,6 +25,7 @@ from cardos.records import (
     Kind,
     Life,
     Owner,
+    PkocKey,
     Record,
     Reference,
     Sequence,
@@ -45,8 +46,12 @@ _ON_EVERY_CARD = (
 )
 
 # What a card that was made before these records were thought of is taken for.
-_SELECTABLE: MappingProxyType[Owner, int] = MappingProxyType(
-    {owner: int(AppState.SELECTABLE) for owner in Owner if owner is not Owner.CARD}
+_LIVES: MappingProxyType[Owner, int] = MappingProxyType(
+    {
+        Owner.PIV: int(AppState.SELECTABLE),
+        Owner.DOOR: int(AppState.SELECTABLE),
+        Owner.PKOC: int(AppState.INSTALLED),  # until it has its key
+    }
 )
 _MESSAGING_KEY = int(KeyRef.SECURE_MESSAGING)
 _NO_DISCOVERY = 0x40  # the application PIN alone (SP 800-73pt1-5 §3.3.2)
@@ -70,6 +75,7 @@ class Persistent:
         "messaging_suite",
         "objects",
         "pin_policy",
+        "pkoc",
         "references",
         "sequences",
     )
@@ -79,7 +85,7 @@ class Persistent:
         self._store = store
         self.chip = Chip(bytes(10))
         self.admin = AdminKey(0, b"")
-        self.life: dict[Owner, int] = dict(_SELECTABLE)
+        self.life: dict[Owner, int] = dict(_LIVES)
         self.channel_option = DEFAULT_OPTION
         self.sequences: dict[int, int] = {}
         self.card_data: dict[int, bytes] = {}
@@ -87,6 +93,7 @@ class Persistent:
         self.keys: dict[int, SlotKey] = {}
         self.key_sets: dict[int, KeySet] = {}
         self.objects: dict[int, bytes] = {}
+        self.pkoc: PkocKey | None = None
         self._loaded: dict[int, PrivateKey] = {}
         self._points: dict[int, bytes] = {}
         # worked out of the records, since each command may ask: the cipher suite of secure messaging (0: none), the
@@ -153,6 +160,8 @@ class Persistent:
                 self.sequences[record.number] = record.value
             case CardData():
                 self.card_data[record.number] = record.value
+            case PkocKey():
+                self.pkoc = record
             case ChannelOption():
                 self.channel_option = record.option
 

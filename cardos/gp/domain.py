@@ -22,6 +22,7 @@ from cardos.gp.data import get_data, get_data_interindustry, store_data
 from cardos.gp.keys import advance, delete, find_set, put_key
 from cardos.gp.registry import Warned
 from cardos.gp.status import get_status, is_locked, set_status
+from cardos.pkoc.key import generate_pkoc_key
 from cardos.state import Handler, Platform
 
 AID = ISD_AID
@@ -105,6 +106,7 @@ GP_HANDLERS: MappingProxyType[int, Handler] = MappingProxyType(
         Ins.STORE_DATA: store_data,
         Ins.GET_STATUS: get_status,
         Ins.SET_STATUS: set_status,
+        Ins.GENERATE_ASYMMETRIC_KEY_PAIR: generate_pkoc_key,
     }
 )
 CHAINED: frozenset[int] = frozenset()

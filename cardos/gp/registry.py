@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from cardlink.access.door import DOOR_AID
+from cardlink.access.pkoc import PKOC_AID
 from cardlink.gp.commands import ISD_AID
 from cardlink.gp.inventory import AppState, LifeCycle, Scope, StatusEntry
 from cardlink.piv.tables import PIV_AID
@@ -34,7 +35,7 @@ class Row:
     owner: Owner
 
 
-APPLICATIONS = (Row(PIV_AID, Owner.PIV), Row(DOOR_AID, Owner.DOOR))
+APPLICATIONS = (Row(PIV_AID, Owner.PIV), Row(DOOR_AID, Owner.DOOR), Row(PKOC_AID, Owner.PKOC))
 
 # GPCS §5.1.1, Figure 5-1: forward only, but CARD_LOCKED comes back to SECURED; TERMINATED is the end.
 CARD_STEPS: Mapping[int, frozenset[int]] = MappingProxyType(

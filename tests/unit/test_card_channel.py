@@ -265,8 +265,8 @@ def test_get_status_tells_domain_and_applications() -> None:
     (domain,) = inventory.decode_status(host.say(inventory.get_status(inventory.Scope.ISSUER_DOMAIN))[0])
     assert (domain.aid, domain.state) == (ISD, inventory.LifeCycle.INITIALIZED)
     applications = inventory.decode_status(host.say(inventory.get_status(inventory.Scope.APPLICATIONS))[0])
-    assert {PIV_AID, DOOR_AID} <= {one.aid for one in applications}
-    assert {one.state for one in applications} == {inventory.AppState.SELECTABLE}
+    states = {one.aid: one.state for one in applications}
+    assert states[PIV_AID] == states[DOOR_AID] == inventory.AppState.SELECTABLE
     assert host.say(inventory.get_status(inventory.Scope.LOAD_FILES))[1] == 0x6A88
     assert host.say(inventory.get_status(inventory.Scope.APPLICATIONS, b"\xa0\x00\x99"))[1] == 0x6A88
 

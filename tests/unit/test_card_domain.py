@@ -4,6 +4,7 @@ import pytest
 from gp_host import SERIAL, Host, blank, card_with, open_channel, raw, told
 
 from cardlink.access.door import DOOR_AID
+from cardlink.access.pkoc import PKOC_AID
 from cardlink.gp import commands as gp
 from cardlink.gp import inventory
 from cardlink.gp.card_data import encode_dgi
@@ -138,7 +139,8 @@ def test_get_status_has_two_forms_a_tag_list_and_no_next_occurrence() -> None:
     assert entries == [{0x4F: row.aid, 0xCC: ISD_AID} for row in APPLICATIONS]
     old, sw = host.say(Command(0x80, 0xF2, 0x40, 0x00, bytes.fromhex("4F00"), 256))
     assert sw == 0x9000
-    assert [(one.aid, one.state) for one in inventory.decode_old_status(old)] == [(row.aid, 7) for row in APPLICATIONS]
+    told_of = [(one.aid, one.state) for one in inventory.decode_old_status(old)]
+    assert told_of == [(PIV_AID, 7), (DOOR_AID, 7), (PKOC_AID, 3)]  # no PKOC key has been made
     (domain,) = inventory.decode_old_status(host.say(Command(0x80, 0xF2, 0x80, 0x00, bytes.fromhex("4F00"), 256))[0])
     assert (domain.aid, domain.state, domain.privileges) == (ISD_AID, 0x07, b"\x9e")
     assert host.say(inventory.get_status(Scope.APPLICATIONS, is_next=True)) == (b"", 0x6A88)
@@ -181,6 +183,7 @@ def test_every_application_that_can_be_selected_stands_in_the_registry() -> None
 @pytest.mark.parametrize(("lock", "unlock"), [(0x80, 0x00), (0x87, 0x07), (0xFF, 0x7F)])
 def test_every_application_is_locked_and_unlocked(row: Row, lock: int, unlock: int) -> None:
     aid, card = row.aid, card_with()
+    card.persistent.commit([Life(row.owner, inventory.AppState.SELECTABLE)])
     host = open_channel(card)
     say = lambda state: host.say(inventory.set_status(Scope.APPLICATIONS, state, aid))[1]  # noqa: E731
     assert say(unlock) == 0x6985
@@ -192,12 +195,13 @@ def test_every_application_is_locked_and_unlocked(row: Row, lock: int, unlock: i
     assert raw(card, gp.select(aid))[1] == 0x9000
 
 
-def test_a_card_made_before_there_were_more_applications_has_them_selectable() -> None:
+def test_a_card_made_before_there_were_more_applications_has_them() -> None:
     store = blank()
     assert {name for name in store.load() if name[0] == Kind.LIFE} == {
         record_name(Kind.LIFE, owner) for owner in (Owner.CARD, Owner.PIV)
     }
     card = Card(store)
-    assert card.persistent.life[Owner.DOOR] == card.persistent.life[Owner.PKOC] == inventory.AppState.SELECTABLE
+    assert card.persistent.life[Owner.DOOR] == inventory.AppState.SELECTABLE
+    assert card.persistent.life[Owner.PKOC] == inventory.AppState.INSTALLED  # it has no key yet
     card.persistent.commit([Life(Owner.DOOR, inventory.AppState.INSTALLED)])
     assert raw(card, gp.select(DOOR_AID)) == (b"", 0x6A82)  # installed, not made selectable

@@ -14,7 +14,7 @@ from notation import Row, fits, read_table
 
 from cardlink.errors import Malformed
 from cardos.card import Card
-from cardos.dispatch import APPLICATIONS, DOMAIN, DOOR, PIV
+from cardos.dispatch import APPLICATIONS, DOMAIN, DOOR, PIV, PKOC
 from cardos.errors import StoreFailed
 from cardos.factory import TRANSPORT_KVN
 from cardos.image import FileStore
@@ -22,7 +22,8 @@ from cardos.records import Kind, Reference, decode_record
 from cardos.state import Persistent
 from cardos.store import MemoryStore
 
-NAMES = {PIV.aid: "PIV", DOMAIN.aid: "DOMAIN", DOOR.aid: "DOOR"}
+NAMES = {PIV.aid: "PIV", DOMAIN.aid: "DOMAIN", DOOR.aid: "DOOR", PKOC.aid: "PKOC"}
+DRAWN = (Kind.KEY, Kind.PKOC_KEY)
 TABLE = read_table("writes.txt", 8)
 WRITERS = {f"{row.cells[0]} {row.cells[3]}": row for row in TABLE if row.cells[3] != "-"}
 LISTED = {row.cells[:3]: row.cells[3] != "-" for row in TABLE}
@@ -108,7 +109,7 @@ def without_tries(records: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
 def same_card(one: Mapping[bytes, bytes], other: Mapping[bytes, bytes]) -> bool:
     """Are two cards alike but for keys drawn at random: those only have to be of the same kind."""
     return one.keys() == other.keys() and all(
-        one[name][:3] == other[name][:3] if name[0] == Kind.KEY else one[name] == other[name] for name in one
+        one[name][:3] == other[name][:3] if name[0] in DRAWN else one[name] == other[name] for name in one
     )
 
 
