@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Callable
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import delete
@@ -158,14 +159,24 @@ def _write(work: Workspace, step: Step) -> Talk[Facts]:
     return {}
 
 
+_TO_SECURED: MappingProxyType[int, tuple[int, ...]] = MappingProxyType(
+    {
+        inventory.LifeCycle.OP_READY: (inventory.LifeCycle.INITIALIZED, inventory.LifeCycle.SECURED),
+        inventory.LifeCycle.SECURED: (),
+    }
+)
+
+
 def _secure(work: Workspace, step: Step) -> Talk[Facts]:
-    """Bring the card's life cycle to SECURED, unless it is there."""
+    """Bring the card's life cycle to SECURED, unless it is there; from OP_READY it takes two steps (GPCS §5.1.1)."""
     yield from work.channel.open(ISD_AID, (CARD,), work.random(CHALLENGE_BYTES))
     domain = inventory.get_status(inventory.Scope.ISSUER_DOMAIN)
     entries = inventory.decode_status((yield from work.channel.say(domain)))
-    if entries[0].state != inventory.LifeCycle.SECURED:
-        secured = inventory.set_status(inventory.Scope.ISSUER_DOMAIN, inventory.LifeCycle.SECURED, ISD_AID)
-        yield from work.channel.say(secured)
+    if not entries:
+        raise Malformed("GET STATUS answer", "no security domain")
+    steps = _TO_SECURED.get(entries[0].state, (inventory.LifeCycle.SECURED,))
+    for state in steps:
+        yield from work.channel.say(inventory.set_status(inventory.Scope.ISSUER_DOMAIN, state, entries[0].aid))
     return {}
 
 

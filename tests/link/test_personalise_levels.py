@@ -6,9 +6,11 @@ from dataclasses import replace
 import pytest
 from card_office import ENCODER, Blank, Centre, open_centre, silent
 
+from cardlink.gp.inventory import LifeCycle
 from cardlink.gp.scp03 import Level
 from cardlink.iso7816.apdu import Ins
 from cardlink.transport.connection import Connection
+from cardos.records import Life, Owner
 from issuer.cards import personalise
 from issuer.cards.personalise import Done
 from issuer.cards.profiles import THEMO, CardProfile
@@ -92,6 +94,13 @@ def test_a_card_that_cannot_do_what_its_product_says_is_left_as_it_is(
         blank.connect(), personalise.start(centre.factory, centre.hsm, ENCODER, card.id, centre.clock, right), silent
     )
     assert isinstance(again.outcome, Done)
+
+
+def test_a_card_delivered_in_op_ready_ends_secured(centre: Centre) -> None:
+    card, blank = allocated(centre, 0x60)
+    blank.chip.persistent.commit([Life(Owner.CARD, LifeCycle.OP_READY)])
+    assert isinstance(centre.encode(card.id, blank.connect()).outcome, Done)
+    assert blank.chip.persistent.life[Owner.CARD] == LifeCycle.SECURED
 
 
 class WantsLe:
