@@ -4,6 +4,7 @@ One line asks, one or more answer: lines of data, then one that begins with `ok`
 """
 
 import errno
+import json
 import logging
 import os
 import signal
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from cardlink.piv.tables import Interface
 from cardos.errors import Failed
+from cardos.messages.catalogue import Language, catalogue
 from cardos.vpcd import Slots
 
 log = logging.getLogger(__name__)
@@ -23,6 +25,7 @@ log = logging.getLogger(__name__)
 STDIN = "-"
 NOWHERE = "none"
 ENDS = ("ok", "error")
+_NO_READER = "reader for "
 Obeying = Callable[[str], str]
 
 
@@ -87,10 +90,25 @@ def ask(path: Path, line: str) -> list[str]:
     except OSError as error:
         raise Failed("control.nobody", path=path) from error
     # a process that was told to quit ends without an answer
-    last = answer[-1] if answer else "ok"
-    if last.startswith("error"):
-        raise Failed("control.refused", answer=last.removeprefix("error").strip())
+    if answer and answer[-1].startswith("error"):
+        raise refused(answer[-1])
     return answer
+
+
+def refusal(failed: Failed) -> str:
+    """A refusal as a line: its code and its facts, so that who asked can say it in their own language."""
+    facts = {name: str(value) for name, value in failed.facts.items()}
+    return f"error {failed.code} {json.dumps(facts)}"
+
+
+def refused(line: str) -> Failed:
+    """What a line that begins with `error` says."""
+    match line.split(None, 2):
+        case [_, code, facts] if facts.startswith("{") and code in catalogue(Language.EN):
+            return Failed(code, **json.loads(facts))
+        case [_, "no", said] if said.startswith(_NO_READER):
+            return Failed("control.no-reader", slot=said.removeprefix(_NO_READER))
+    return Failed("control.refused", answer=line.removeprefix("error").strip())
 
 
 def run_control(where: str | None, obeying: Obeying, say: Callable[[str], None]) -> None:

@@ -4,17 +4,15 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from cardos.control import Quit
+from cardos.control import Quit, refusal, refused
 from cardos.errors import Failed
 from cardos.fleet import Dress, Fleet
-from cardos.messages.catalogue import Language, Texts
 
 WORDS = (
     "make N | load FOLDER | insert CARD SLOT [FAULT] | remove SLOT|CARD | list [inserted] | status | wait SECONDS | "
     "trace | quit"
 )
 WAIT_S_MAX = 86_400.0
-_ENGLISH = Texts(Language.EN)
 
 
 class FleetScript:
@@ -42,7 +40,7 @@ class FleetScript:
         try:
             return self._obey(line.split())
         except Failed as failed:
-            return f"error {failed.why(_ENGLISH)}"
+            return refusal(failed)
         except ValueError:
             return "error that is no number"
 
@@ -57,8 +55,7 @@ class FleetScript:
                 continue
             answer = self.obey(wanted)
             if answer.startswith("error"):
-                reason = answer.removeprefix("error ")
-                raise Failed("fleet.script", number=number, line=wanted, answer=reason)
+                raise Failed("fleet.script", number=number, line=wanted, answer=str(refused(answer)))
             say(answer)
 
     def _obey(self, words: list[str]) -> str:
@@ -75,7 +72,7 @@ class FleetScript:
             case ["remove", name]:
                 place = name if name in fleet.slots else fleet.place_of(name)
                 if place is None and name not in fleet:
-                    return f"error there is no card or slot {name}"
+                    raise Failed("fleet.no-card", card=name)
                 if place is not None:
                     fleet.remove(place)
                 return "ok removed"
