@@ -104,7 +104,7 @@ def work_of(apdu: bytes, answer: bytes) -> Work | None:
     if ins == Ins.GENERATE_ASYMMETRIC_KEY_PAIR:
         at = apdu.find(b"\x80\x01", 5)
         return KEY_PAIRS.get(apdu[at + 2]) if 0 <= at < len(apdu) - 2 else None
-    if ins == YubicoIns.ATTEST:
+    if ins in (YubicoIns.ATTEST, Ins.INTERNAL_AUTHENTICATE):  # F9 attests, 9E answers a door: both P-256
         return SIGNATURES[Algorithm.P_256]
     return None
 

@@ -90,6 +90,7 @@ def test_a_long_apdu_is_chained_and_its_blocks_acknowledged() -> None:
         (piv.generate_key(0x9E, 0x11), OK, Operation.P_256_GENERATE, 1),
         (piv.generate_key(0x9A, 0x05), OK, Operation.RSA_2048_GENERATE, 1.5**4),
         (Command(0, 0xF9, 0x9A, 0, b"", 256), OK, Operation.P_256_SIGN, 1),
+        (Command(0, Ins.INTERNAL_AUTHENTICATE, 0, 0x9E, bytes(48), 65_536, True), OK, Operation.P_256_SIGN, 1),
     ],
 )
 def test_a_command_names_the_work_it_makes(
