@@ -50,6 +50,11 @@ def told(what: str, ours: float, unit: str) -> Row:
     return Row(what, ours, unit, "", None, None, "", None)
 
 
+def beside(what: str, ours: float, unit: str, versus: str, theirs: float) -> Row:
+    """A figure beside another one, without a goal."""
+    return Row(what, ours, unit, versus, theirs, ours / theirs, "", None)
+
+
 def publish(name: str, rows: Sequence[Row]) -> bool:
     """Print the table, write bench/results/NAME.json; say whether every goal was met."""
     table = Table(title=name, title_justify="left")

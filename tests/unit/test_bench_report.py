@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bench import report
-from bench.report import at_most, faster, interleaved, limit, median_us, percentile, publish, told
+from bench.report import at_most, beside, faster, interleaved, limit, median_us, percentile, publish, told
 
 
 def test_a_goal_of_at_most_is_met_up_to_its_factor() -> None:
@@ -27,6 +27,8 @@ def test_a_limit_is_met_up_to_its_bound() -> None:
 
 def test_a_figure_without_a_goal_is_neither_met_nor_missed() -> None:
     assert told("commit", 1.0, "ms").met is None
+    row = beside("signature", 1.0, "ms", "a chip", 4.0)
+    assert (row.ratio, row.goal, row.met) == (0.25, "", None)
 
 
 def test_a_percentile_is_the_nearest_rank() -> None:
