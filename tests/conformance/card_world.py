@@ -38,6 +38,8 @@ CODE = b"20304050"
 
 VALUES = {
     "AID": bytes.fromhex("A000000308000010000100"),
+    "DOOR": bytes.fromhex("F07468656D6F4401"),
+    "PKOC": bytes.fromhex("A000000898000001"),
     "ISD": bytes.fromhex("A000000151000000"),
     "PIN": b"123456\xff\xff",
     "WRONG": b"654321\xff\xff",
@@ -280,6 +282,14 @@ def select_domain(session: Session) -> None:
     session.must("00 A4 04 00 (ISD) 00")
 
 
+def select_door(session: Session) -> None:
+    session.must("00 A4 04 00 (DOOR) 00")
+
+
+def select_pkoc(session: Session) -> None:
+    session.must("00 A4 04 00 (PKOC) 00")
+
+
 def open_channel(session: Session) -> None:
     session.channel = Channel(session.send)
 
@@ -308,21 +318,28 @@ BEFORE: dict[str, Callable[[Session], None]] = {
     "code": show_code,
     "global": verify_global,
     "domain": select_domain,
+    "door": select_door,
+    "pkoc": select_pkoc,
     "channel": open_channel,
     "second-set": add_key_set,
     "first-block": first_block,
 }
 
 
-def prepared(card: str, before: str, face: str, store: Store | None = None) -> Session:
-    """A card of that name in that state: PIV is selected first unless `before` begins with "cold" or "domain"."""
-    session = Session(CARDS[card](), face, store)
-    words = [word for word in before.split() if word != "-"]
-    if words[:1] not in (["cold"], ["domain"]):
+def begin(session: Session, words: list[str]) -> None:
+    """Do what these words say, after SELECT of PIV unless the first one begins otherwise."""
+    if not words or words[0] not in ("cold", "domain", "door", "pkoc"):
         select(session)
     for word in words:
         if word != "cold":
             BEFORE[word](session)
+
+
+def prepared(card: str, before: str, face: str, store: Store | None = None) -> Session:
+    """A card of that name in that state. PIV is selected first, unless `before` begins otherwise."""
+    session = Session(CARDS[card](), face, store)
+    words = [word for word in before.split() if word != "-"]
+    begin(session, words)
     return session
 
 
@@ -401,6 +418,16 @@ def card_certificate(suite: int, point: bytes) -> bytes:
 
 
 @cache
+def doors() -> dict[bytes, bytes]:
+    """The issued card with a key for PKOC."""
+    session = Session(issued())
+    select_domain(session)
+    open_channel(session)
+    session.must("80 47 00 00 (AC [4F [PKOC] 80 [11]]) 00")
+    return session.store.load()
+
+
+@cache
 def messaging() -> dict[bytes, bytes]:
     """With secure messaging, but without virtual contact interface."""
     return with_messaging("4000")
@@ -431,5 +458,5 @@ def pairing() -> dict[bytes, bytes]:
 
 
 CARDS: dict[str, Callable[[], dict[bytes, bytes]]] = {
-    one.__name__: one for one in (blank, counted, issued, empty, messaging, vci, strong, two_pins, pairing)
+    one.__name__: one for one in (blank, counted, issued, empty, doors, messaging, vci, strong, two_pins, pairing)
 }

@@ -8,23 +8,26 @@ A sequence is told by its name alone: `play("1 42 7")` plays it again.
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 
-from card_world import ADMIN_KEY, BEFORE, KEPT, VALUES, Session, become_admin, put, select, two_pins
+from card_world import ADMIN_KEY, BEFORE, KEPT, SERIAL, VALUES, Session, become_admin, begin, put, select, two_pins
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 from messaging_host import tlv
 from notation import parse
 
 from cardlink.iso7816.apdu import decode_command
-from cardos.records import Kind
+from cardos.maker import Maker
+from cardos.records import Chip, Kind, record_name
 from cardos.state import Persistent
 from cardos.store import MemoryStore
 
+MAKER = Maker(bytes(range(64, 96)), datetime(2026, 1, 1, tzinfo=UTC))  # a seed made up for these tests
 STEPS = 25  # of a sequence, before the card is new again
 CANARY = bytes.fromhex("5EC2E75EC2E75EC2E75EC2E75EC2E7")
 GUARDED = (0x5FC103, 0x5FC108, 0x5FC109, 0x5FC121, 0x5FFF21)  # what asks for the PIN in any state
-SW1 = frozenset((0x90, 0x61, 0x62, 0x63, 0x64, 0x65, 0x67, 0x68, 0x69, 0x6A, 0x6C, 0x6D, 0x6E))
+SW1 = frozenset((0x90, 0x61, 0x62, 0x63, 0x64, 0x65, 0x67, 0x68, 0x69, 0x6A, 0x6B, 0x6C, 0x6D, 0x6E, 0x6F))
 SUCCESS = (b"\x90\x00", b"\x63\x10")
 
 
@@ -61,11 +64,13 @@ def filled(*, is_secured: bool = False) -> dict[bytes, bytes]:
     assert session.say("00 47 00 84 (AC [80 [07]]) 00")[-2] == 0x61
     for tag in GUARDED:
         put(session, tag, CANARY * 3)
+    BEFORE["domain"](session)
+    BEFORE["channel"](session)
+    session.must("80 47 00 00 (AC [4F [PKOC] 80 [11]]) 00")
     if is_secured:
-        BEFORE["domain"](session)
-        BEFORE["channel"](session)
         session.must("80 F0 80 0F (ISD)")
-    return session.store.load()
+    attesting = MAKER.equip(Chip(SERIAL))
+    return session.store.load() | {record_name(one.kind, one.number): one.encode() for one in attesting}
 
 
 @cache
@@ -90,7 +95,6 @@ def secret_number(key: object) -> bytes:
 OPEN = [
     "00 A4 04 00 (AID) 00",
     "00 A4 04 00 (ISD) 00",
-    "00 A4 04 00 (F0546865204D6F) 00",
     *(f"00 CB 3F FF (5C [{tag}]) 00" for tag in ("5FC102", "5FC109", "7E", "7F61", "5FFF20", "5FFF21", "5FC108")),
     "00 20 00 80",
     "00 20 FF 80",
@@ -112,7 +116,11 @@ OPEN = [
     "1C 87 11 9E (87 [01 00*16])",
     "10 87 11 9E (7C 24 82 00)",
     "00 87 11 9E (81 [AB*32]) 00",
-    "00 88 00 00 (11*32) 00",
+    "00 A4 04 00 (DOOR) 00",
+    "00 88 00 9E (11*48) 00",
+    "00 A4 04 00 (PKOC) 00",
+    "80 80 00 01 (5C [0100] 4C [11*16] 4D [22*32]) 00",
+    "80 47 00 00 (AC [4F [PKOC] 80 [11]]) 00",
     "00 DB 3F FF (5C [5FC101] 53 [AB*40])",
     "00 DB 3F FF (DISCOVERY 4000)",
     "00 DB 3F FF (DISCOVERY 4C00)",
@@ -126,6 +134,8 @@ OPEN = [
     "00 F7 00 9A 00",
     "00 F7 00 80 00",
     "00 F9 9A 00 00",
+    "00 CA 00 66 00",
+    "00 E2 90 00 (42 [0102])",
     "00 FE 11 95 (06 [01*32] AA [02])",
     "00 F6 85 9A",
     "00 F6 FF 9A",
@@ -178,6 +188,8 @@ STARTS = (
     Start("", "contactless", True),
     Start("SM", "contact", True),
     Start("SM", "contactless", True),
+    Start("door", "contactless", True),
+    Start("pkoc", "contactless", True),
     Start("domain", "contact", True),
     Start("domain", "contactless", True),
     Start("pin", "contact", False),
@@ -195,12 +207,7 @@ def begun(start: Start) -> tuple[Session, Watched]:
     """A card of its own in that state."""
     store = Watched(filled(is_secured=start.is_stranger))
     session = Session({}, start.face, store)
-    words = start.words.split()
-    if words[:1] not in (["cold"], ["domain"]):
-        select(session)
-    for word in words:
-        if word != "cold":
-            BEFORE[word](session)
+    begin(session, start.words.split())
     store.changes()
     return session, store
 

@@ -25,6 +25,7 @@ from cardlink.piv import commands as piv
 from cardlink.piv import tables
 from cardlink.piv.tables import Interface
 from cardos.card import Card
+from cardos.dispatch import APPLICATIONS
 from cardos.records import Kind
 from cardos.store import MemoryStore
 
@@ -68,12 +69,19 @@ def test_every_container_of_the_table_can_be_asked_for_in_any_state() -> None:
             assert card.transmit(piv.get_data(tag).encode(), interface)[-2] in (0x90, 0x61, 0x69, 0x6A)
 
 
+def test_every_command_of_the_card_is_among_the_examples() -> None:
+    known = {(apdu[0] & 0x80, apdu[1]) for apdu in examples(is_stranger=False)}
+    for application in APPLICATIONS.values():
+        assert {(0x00, ins) for ins in application.handlers} <= known
+        assert {(0x80, ins) for ins in application.gp_handlers} <= known
+
+
 @pytest.mark.parametrize(
     ("answer", "changes", "is_stranger"),
     [
         (b"", {}, True),
         (b"\x90", {}, True),
-        (b"\x6f\x00", {}, True),
+        (b"\x60\x00", {}, True),
         (b"\x12\x34", {}, True),
         (b"data\x6a\x82", {}, True),
         (b"\x53\x10" + CANARY + b"\x90\x00", {}, True),
