@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from cardlink.errors import CardStatus, Malformed
 from cardlink.gp import commands as gp
+from cardlink.gp.scp03 import offers
 from cardlink.iso7816.sw import SW
 from issuer import database
 from issuer.audit import log as audit
@@ -169,11 +170,19 @@ def _drive(job: Job, work: Workspace) -> Talk[Outcome]:
 
 
 def _is_the_card(work: Workspace) -> Talk[None]:
-    """Look before the journal is touched: is it the blank of this job? Any other card is left as it is."""
+    """Look before the journal is touched: is it the blank of this job, and can it what its product can?
+
+    Any other card is left as it is.
+    """
+    profile = work.plan.profile
     try:
         yield from plain(gp.select())
-        answer = yield from plain(gp.initialize_update(0, work.random(work.plan.profile.mac_bytes)))
-        serial = gp.decode_initialize_update(answer).kdd.hex().upper()
+        answer = yield from plain(gp.initialize_update(0, work.random(profile.mac_bytes)))
+        update = gp.decode_initialize_update(answer)
+        serial = update.kdd.hex().upper()
+        if not offers(update.option, profile.security_level):
+            level = f"security level {int(profile.security_level):02X}"
+            raise Malformed("SCP03", f"option {update.option:02X} does not offer {level}")
     except (CardStatus, Malformed) as error:
         raise Refused("cards.not_our_product", want=work.subject.serial, why=str(error)) from error
     if serial != work.subject.serial:

@@ -16,7 +16,7 @@ from issuer.cards.personalise import Done
 from issuer.cards.profiles import THEMO, CardProfile
 from issuer.cards.run import run
 from issuer.cards.tables import Card
-from issuer.trust.port import HsmError
+from issuer.errors import Refused
 
 # option "i" of the card; what a product with such cards says in its profile
 PRODUCTS = {
@@ -84,8 +84,9 @@ def test_a_card_that_cannot_do_what_its_product_says_is_left_as_it_is(
     card, blank = allocated(centre, option)
     before = blank.chip.persistent.key_sets.copy()
     line = Listening(blank.connect())
-    with pytest.raises(HsmError, match="does not offer"):
+    with pytest.raises(Refused, match="not_our_product") as refused:
         run(line, personalise.start(centre.factory, centre.hsm, ENCODER, card.id, centre.clock, profile), silent)
+    assert f"option {option:02X} does not offer" in str(refused.value.facts)
     assert line.levels == set()
     assert blank.chip.persistent.key_sets == before
     # nothing is lost: with the right product the same job goes on
