@@ -3,6 +3,7 @@
 What must hold is worked out here from the rows of SP 800-73pt1-5 (Tables 3, 6 and 7) word by word, not from the card.
 """
 
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ from messaging_card import (
     issued,
     opened,
     policy,
+    records,
     sayer,
     sw,
 )
@@ -31,6 +33,7 @@ from cardlink.piv.secure_messaging import CS2
 from cardlink.piv.tables import BIT_GROUP, CONTAINERS, IRIS, KEYS, PAIRING_CODE_REFERENCE, Access, Interface, KeyRef
 from cardos.card import Card
 from cardos.factory import make_blank
+from cardos.records import Reference, decode_record
 from cardos.store import MemoryStore
 
 Say = Callable[[Command], bytes]
@@ -166,6 +169,48 @@ def test_the_pairing_code_is_taken_where_it_counts(way: Way) -> None:
     else:
         expected = 0x9000 if way.secure or way.interface is CONTACT else 0x6982
     assert status(say, piv.verify(CODE, 0x98)) == expected
+
+
+def test_over_contact_a_command_comes_to_the_same_with_and_without_protection() -> None:
+    rng = random.Random(4)
+    plain_card, secure_card = issued(CS2, 0x6C), issued(CS2, 0x6C)
+    plain = sayer(plain_card)
+    plain(piv.select())
+    session = opened(secure_card, CONTACT)
+    commands = [
+        *(
+            piv.verify(value, ref)
+            for ref in (0x00, 0x80, 0x98, 0x96, 0x81)
+            for value in (PIN, GLOBAL, WRONG, CODE, b"")
+        ),
+        *(piv.verify_clear(ref) for ref in (0x00, 0x80, 0x98)),
+        *(piv.change_reference_data(ref, one, one) for ref in (0x00, 0x80, 0x81) for one in (PIN, GLOBAL, b"12345678")),
+        *(piv.get_data(tag) for tag in (0x5FC102, 0x5FC109, 0x5FC105, 0x5FC103, 0x7E, 0x7F61, 0x5FC17F, 0x5FFF22)),
+        *(piv.sign(0x11, ref, bytes(32)) for ref in (0x9A, 0x9C, 0x9D, 0x9E, 0x9B)),
+        piv.agree(0x11, 0x9D, GENERATOR),
+        piv.sign(0x14, 0x9E, bytes(48)),
+    ]
+    for number in range(1500):
+        one = rng.choice(commands)
+        if rng.random() < 0.1:
+            one = one._replace(p1=rng.randrange(256), data=rng.randbytes(rng.choice((0, 1, 8, 16, 17, 200))))
+        expected, given = outcome(plain, one), outcome(session.command, one)
+        assert expected == given or (one.ins == 0x87 and expected[0] == given[0] == 0x9000), (number, one)
+        assert plain_card.persistent.references == secure_card.persistent.references
+        if rng.random() < 0.05:
+            for card in (plain_card, secure_card):
+                for record in records(CS2, 0x6C).items():
+                    restored = decode_record(*record)
+                    if isinstance(restored, Reference):
+                        card.persistent.commit([restored])
+    assert session.is_open
+
+
+def outcome(say: Say, command: Command) -> tuple[int, bytes]:
+    try:
+        return 0x9000, say(command)
+    except CardStatus as refused:
+        return int(refused.sw), b""
 
 
 # --- the pairing code -------------------------------------------------------------------------------------------------
