@@ -23,8 +23,9 @@ log = logging.getLogger(__name__)
 DRIVER = Path(__file__).resolve().parent.parent / ".cache" / "vpcd" / "libifdvpcd.so"
 CONTACT_PORT = 35963
 CONTACTLESS_PORT = 35964
-CONTACT_READER = "Virtual PCD 00 00"
-CONTACTLESS_READER = "Virtual PCD 00 01"
+NAME = "Virtual PCD"
+CONTACT_READER = f"{NAME} 00 00"
+CONTACTLESS_READER = f"{NAME} 00 01"
 START_TIMEOUT_S = 10.0
 
 
@@ -68,9 +69,10 @@ def unavailable() -> str | None:
 
 
 @contextmanager
-def virtual_reader(driver: Path = DRIVER) -> Iterator[VirtualReader]:
+def virtual_reader(driver: Path = DRIVER, name: str = NAME) -> Iterator[VirtualReader]:
     """Run a pcscd with one virtual reader (slot 0 contact, slot 1 contactless) and end it afterwards.
 
+    `name` is for programs that look at readers of certain makers only; pcscd adds numbers of reader and slot to it.
     Raises NoVirtualReader with one line of reason.
     """
     if reason := unavailable():
@@ -82,7 +84,7 @@ def virtual_reader(driver: Path = DRIVER) -> Iterator[VirtualReader]:
         run.mkdir()
         conf = home / "reader.conf"
         conf.write_text(
-            f'FRIENDLYNAME "Virtual PCD"\nDEVICENAME /dev/null:0x{CONTACT_PORT:X}\n'
+            f'FRIENDLYNAME "{name}"\nDEVICENAME /dev/null:0x{CONTACT_PORT:X}\n'
             f"LIBPATH {driver.resolve()}\nCHANNELID 0x{CONTACT_PORT:X}\n",
             encoding="ascii",
         )

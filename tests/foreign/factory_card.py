@@ -18,7 +18,7 @@ from card_slot import INSERT_TIMEOUT_S, SETTLE_S, ServedCard, served_card
 from cardos.factory import make_blank
 from cardos.image import FileStore
 from cardos.maker import Maker
-from demo.pcscd import CONTACT_READER, virtual_reader
+from demo.pcscd import NAME, virtual_reader
 from foreign.programs import FOREIGN, LIMIT_S, PKCS11_MODULE, attempt
 
 SECRET = bytes(range(32))  # seals the image of this test's card
@@ -101,13 +101,12 @@ class FactoryCard:
     def piv_tool(self, *arguments: str) -> str:
         return succeeded(self.try_piv_tool(*arguments))
 
-    def try_pkcs11(self, *arguments: str, configuration: Path | None = None) -> Done:
+    def try_pkcs11(self, *arguments: str, configuration: Path | None = None, module: str = PKCS11_MODULE) -> Done:
         environ = self.environ if configuration is None else {**self.environ, "OPENSC_CONF": str(configuration)}
-        argv = ["pkcs11-tool", "--module", PKCS11_MODULE, "--slot-description", self.reader, *arguments]
-        return attempt(argv, environ)
+        return attempt(["pkcs11-tool", "--module", module, "--slot-description", self.reader, *arguments], environ)
 
-    def pkcs11(self, *arguments: str, configuration: Path | None = None) -> str:
-        return succeeded(self.try_pkcs11(*arguments, configuration=configuration))
+    def pkcs11(self, *arguments: str, configuration: Path | None = None, module: str = PKCS11_MODULE) -> str:
+        return succeeded(self.try_pkcs11(*arguments, configuration=configuration, module=module))
 
     def try_pkcs15(self, *arguments: str) -> Done:
         return attempt(["pkcs15-tool", "--reader", self.reader, *arguments], self.environ)
@@ -144,16 +143,16 @@ class FactoryCard:
 
 
 @contextmanager
-def factory_card(folder: Path, program: Ykman) -> Iterator[FactoryCard]:
-    """Make a card and insert it into the contact slot of a reader of its own."""
+def factory_card(folder: Path, program: Ykman, name: str = NAME) -> Iterator[FactoryCard]:
+    """Make a card and insert it into the contact slot of a reader of its own, which bears that name."""
     image = folder / "factory.card"
     blank = make_blank(SERIAL, TRANSPORT_KEYS, maker=MAKER)
     FileStore.create(image, SECRET, blank, sync=False).close()
     image.with_name(image.name + ".key").write_text(SECRET.hex(), encoding="ascii")
     key = folder / "admin.key"
     key.write_text(":".join(ADMIN_KEY[at : at + 2] for at in range(0, len(ADMIN_KEY), 2)), encoding="ascii")
-    with virtual_reader() as virtual, served_card(virtual, image, "--no-sync") as served:
+    with virtual_reader(name=name) as virtual, served_card(virtual, image, "--no-sync") as served:
         environ = {**virtual.environ(), "PIV_EXT_AUTH_KEY": str(key)}
-        card = FactoryCard(served, CONTACT_READER, image, program, environ)
+        card = FactoryCard(served, f"{name} 00 00", image, program, environ)
         card.insert()
         yield card
