@@ -8,6 +8,7 @@ PAGE = TESTS.parent / "docs" / "attacks.md"
 PLACES = {
     "door": "link/test_door_", "feed": "link/test_feed_", "kill": "link/test_kill_", "enc": "link/test_personalise_",
     "unit": "unit/test_", "pcscd": "pcscd/test_", "link": "link/test_",
+    "card": "conformance/test_conformance_",
 }  # fmt: skip
 NAMED = re.compile(r"`([a-z]+)/([a-z0-9_]+)::([a-z0-9_]+)`")
 
