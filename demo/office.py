@@ -251,14 +251,13 @@ class Office:
 
     def activate(self, cards: Sequence[str]) -> None:
         """Printed, checked, handed over: from now on the cards count."""
-        self._together([["cards", "activate", card] for card in cards], by="cap.the")
+        self.issuer("cards", "activate", *cards, by="cap.the")
 
     def draw_faces(self, cards: Sequence[str]) -> list[tuple[Path, Path]]:
         """Both faces of each card as files."""
-        told = self._together(
-            [["cards", "faces", card, "--out", str(self.place.faces)] for card in cards], by="cap.the"
-        )
-        return [(Path(front), Path(back)) for front, back in (one.split("\n")[:2] for one in told)]
+        told = self.issuer("cards", "faces", *cards, "--out", str(self.place.faces), by="cap.the")
+        files = [Path(line) for line in told.splitlines()]
+        return list(zip(files[::2], files[1::2], strict=True))
 
     def add_door(self, name: str, owner: str) -> None:
         """Make a door known and enrol it with its one-time code."""

@@ -37,6 +37,7 @@ from issuer.trust.port import Hsm
 app = typer.Typer(help="cli.group.cards", no_args_is_help=True)
 
 CardName = Annotated[str, typer.Argument(help="cli.cards.card")]
+CardNames = Annotated[list[str], typer.Argument(help="cli.cards.card")]
 RequestId = Annotated[uuid.UUID, typer.Argument(help="cli.cards.request_id")]
 Why = Annotated[str, typer.Option("--reason", help="cli.cards.reason")]
 AgencyCode = Annotated[str | None, typer.Option(help="cli.cards.agency")]
@@ -174,30 +175,33 @@ def pin(context: typer.Context, card: CardName) -> None:
 @app.command(help="cli.cards.faces")
 def faces(
     context: typer.Context,
-    card: CardName,
+    cards: CardNames,
     out: Annotated[Path, typer.Option(help="cli.cards.faces_out")] = Path(),
 ) -> None:
-    """Draw both faces as PNG files of printer resolution."""
+    """Draw both faces of each card as PNG files of printer resolution."""
     desk = desk_of(context)
-    with database.reading(desk.factory) as session:
-        found = queries.named(session, desk.actor, card)
-        drawn = draw_faces(face_data(session, found.id))
     out.mkdir(parents=True, exist_ok=True)
-    for side in ("front", "back"):
-        file = out / f"{found.uuid}-{side}.png"
-        file.write_bytes(drawn.png(side))
-        print(file)
+    for card in cards:
+        with database.reading(desk.factory) as session:
+            found = queries.named(session, desk.actor, card)
+            drawn = draw_faces(face_data(session, found.id))
+        for side in ("front", "back"):
+            file = out / f"{found.uuid}-{side}.png"
+            file.write_bytes(drawn.png(side))
+            print(file)
 
 
 @app.command(help="cli.cards.activate")
-def activate(context: typer.Context, card: CardName) -> None:
-    """Note that a card was printed, checked and handed over; from now on it counts."""
+def activate(context: typer.Context, cards: CardNames) -> None:
+    """Note that cards were printed, checked and handed over, one after the other; from now on they count."""
     desk = desk_of(context)
-    with _use_case(desk) as session:
-        found = queries.named(session, desk.actor, card)
-        lifecycle.activate(session, sim.connect(desk.config), desk.actor, found.id, desk.now())
-    outbox.poke(desk.config)
-    desk.say("cli.cards.activated", card=found.uuid)
+    hsm = sim.connect(desk.config)
+    for card in cards:
+        with _use_case(desk) as session:
+            found = queries.named(session, desk.actor, card)
+            lifecycle.activate(session, hsm, desk.actor, found.id, desk.now())
+        outbox.poke(desk.config)
+        desk.say("cli.cards.activated", card=found.uuid)
 
 
 @app.command(help="cli.cards.block")
