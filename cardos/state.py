@@ -62,6 +62,7 @@ class Persistent:
 
     __slots__ = (
         "_loaded",
+        "_pkoc_pair",
         "_points",
         "_store",
         "admin",
@@ -94,6 +95,7 @@ class Persistent:
         self.key_sets: dict[int, KeySet] = {}
         self.objects: dict[int, bytes] = {}
         self.pkoc: PkocKey | None = None
+        self._pkoc_pair: tuple[PrivateKey, bytes] | None = None
         self._loaded: dict[int, PrivateKey] = {}
         self._points: dict[int, bytes] = {}
         # worked out of the records, since each command may ask: the cipher suite of secure messaging (0: none), the
@@ -136,6 +138,13 @@ class Persistent:
             point = self._points[ref] = point_of(self.private_key(ref))
         return point
 
+    def pkoc_pair(self) -> tuple[PrivateKey, bytes] | None:
+        """The PKOC key and its point, worked out once; None before the key was made."""
+        if self._pkoc_pair is None and self.pkoc is not None:
+            key = load_private(self.pkoc.private)
+            self._pkoc_pair = key, point_of(key)
+        return self._pkoc_pair
+
     def _take(self, record: Record) -> None:
         match record:
             case StoredObject():
@@ -161,7 +170,7 @@ class Persistent:
             case CardData():
                 self.card_data[record.number] = record.value
             case PkocKey():
-                self.pkoc = record
+                self.pkoc, self._pkoc_pair = record, None
             case ChannelOption():
                 self.channel_option = record.option
 

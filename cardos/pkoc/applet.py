@@ -4,6 +4,7 @@ It is not selectable until its key has been made (cardos.pkoc.key). Over either 
 """
 
 from types import MappingProxyType
+from typing import cast
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
@@ -21,7 +22,6 @@ from cardlink.access.pkoc import (
 from cardlink.errors import CardStatus
 from cardlink.iso7816.apdu import Command
 from cardlink.iso7816.sw import SW
-from cardos.piv.keys import load_private, point_of
 from cardos.state import Handler, Platform
 
 AID = PKOC_AID
@@ -36,16 +36,15 @@ def select(platform: Platform) -> bytes:
 
 
 def authenticate(platform: Platform, command: Command) -> bytes:
-    """Public key and signature over the transaction identifier. 6985 where the key is gone."""
+    """Public key and signature over the transaction identifier. 6985 where there is no key."""
     request = parse_pkoc_authenticate(command)
-    record = platform.persistent.pkoc
-    if record is None:
+    pair = platform.persistent.pkoc_pair()
+    if pair is None:
         raise CardStatus(_NAME, SW.CONDITIONS_NOT_SATISFIED)
-    key = load_private(record.private)
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise CardStatus(_NAME, SW.CONDITIONS_NOT_SATISFIED)
-    r, s = decode_dss_signature(key.sign(request.transaction, _ECDSA))
-    return encode_pkoc_answer(PkocAnswer(point_of(key), r.to_bytes(_HALF, "big") + s.to_bytes(_HALF, "big")))
+    key, point = pair
+    # the card makes no other PKOC key, and asking a key what it is goes through an abstract class
+    r, s = decode_dss_signature(cast(ec.EllipticCurvePrivateKey, key).sign(request.transaction, _ECDSA))
+    return encode_pkoc_answer(PkocAnswer(point, r.to_bytes(_HALF, "big") + s.to_bytes(_HALF, "big")))
 
 
 HANDLERS: MappingProxyType[int, Handler] = MappingProxyType({})

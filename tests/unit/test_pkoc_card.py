@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from gp_host import blank, card_with, open_channel, raw
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pkoc_reader import NoPkoc, read_card
 
 from cardlink.access import pkoc
@@ -150,6 +152,14 @@ def test_the_objects_come_in_any_order_and_unknown_ones_are_passed_over(data: st
 )
 def test_authenticate_gives_its_status_words(data: str, expected: int) -> None:
     assert authenticate(data) == (b"", expected)
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=255))
+def test_whatever_the_data_the_card_answers_a_status_word_or_signs(data: bytes) -> None:
+    answered, sw = authenticate(data.hex())
+    assert (len(answered) == 133) is (sw == 0x9000)
+    assert sw in (0x9000, 0x6700, 0x6985, 0x6F00)
 
 
 @pytest.mark.parametrize(("p1", "p2"), [(0x00, 0x00), (0x01, 0x01), (0x00, 0x02), (0xFF, 0xFF)])
