@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from cardlink.errors import CardStatus
 from cardlink.iso7816 import tlv
 from cardlink.iso7816.apdu import Command, split_chain
 from cardlink.piv import commands as piv
@@ -93,6 +94,10 @@ def point_of(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
 
 
+def a_point(suite: Suite) -> bytes:
+    return point_of(ec.derive_private_key(99, suite.curve))
+
+
 def sayer(card: Card, interface: Interface = CONTACT) -> Callable[[Command], bytes]:
     """Says one command over that face: chains, GET RESPONSE, CardStatus."""
     return partial(say, Loopback(lambda apdu: card.transmit(apdu, interface)))
@@ -107,6 +112,15 @@ def sw(card: Card, apdu: Command | bytes | str, interface: Interface = CONTACT) 
     answers = [card.transmit(raw, interface) for raw in raws]
     assert all(one == b"\x90\x00" for one in answers[:-1]) or answers[-1] != b"\x90\x00"
     return int.from_bytes(answers[-1][-2:], "big")
+
+
+def status(say: Callable[[Command], bytes], command: Command) -> int:
+    """What the command comes to, inside the protection or in the clear."""
+    try:
+        say(command)
+    except CardStatus as refused:
+        return int(refused.sw)
+    return 0x9000
 
 
 def become_admin(card: Card) -> None:
