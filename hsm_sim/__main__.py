@@ -1,13 +1,12 @@
 """`hsm-sim`: run the HSM, check its log, look at it. The real clock, randomness, files and sockets are wired here.
 
-Embedded mode is what `serve` does today: the secret that opens the store is handed over by descriptor at each start, by
-whoever starts the process. The store's copy alone opens nothing; the starter's memory opens everything. Shares of
-several persons will take the starter's place without a change to the store.
+Two ways to start: with `--shares` the HSM waits, sealed, until enough holders have entered their shares of the secret
+that opens the store (`hsm-sim unseal`). In embedded mode whoever starts the process hands that secret over by
+descriptor: the store's copy alone opens nothing, but the starter's memory opens everything.
 """
 
 import argparse
 import ctypes
-import json
 import logging
 import os
 import resource
@@ -18,24 +17,22 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from hsm_sim import texts
-from hsm_sim.client import Client
+from hsm_sim import commands, texts
+from hsm_sim.commands import BadSecret, read_secret
 from hsm_sim.core import Hsm
 from hsm_sim.errors import HsmError
+from hsm_sim.faults import read_faults
 from hsm_sim.keys import Role
 from hsm_sim.log import DEFAULT_MAX_BYTES, Head, Log, scan_log
 from hsm_sim.ops import SPECS
-from hsm_sim.server import Server, SocketTaken
-from hsm_sim.store import SECRET_BYTES, Store, read_state
+from hsm_sim.server import Server, SocketTaken, listen
+from hsm_sim.store import Store, read_state
+from hsm_sim.unseal import gather
 
 log = logging.getLogger("hsm_sim")
 
 PR_SET_DUMPABLE = 4  # prctl(2)
-SECRET_MAX_BYTES = 4096
-
-
-class BadSecret(Exception):
-    """What came in through the secret's descriptor or file is not what is wanted."""
+FIRST_PERSONS = frozenset({Role.SO, Role.USER, Role.AUDITOR})
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -77,29 +74,25 @@ def _parser(lang: str) -> argparse.ArgumentParser:
 
     top = argparse.ArgumentParser(prog="hsm-sim", description=help_of("about"))
     option(top, "lang", choices=texts.LANGUAGES)
-    commands = top.add_subparsers(required=True, metavar="COMMAND")
+    parsers = top.add_subparsers(required=True, metavar="COMMAND")
 
-    serve = commands.add_parser("serve", help=help_of("serve"), epilog=help_of("embedded"))
+    serve = parsers.add_parser("serve", help=help_of("serve"), epilog=help_of("embedded"))
     option(serve, "socket", type=Path, required=True)
     _store_options(serve, option, required=True)
     option(serve, "init", action="store_true")
     option(serve, "set-pins", action="store_true")
     option(serve, "allow-uid", type=int, action="append", metavar="UID")
     option(serve, "log-max-bytes", type=int, default=DEFAULT_MAX_BYTES, metavar="BYTES")
+    option(serve, "shares", action="store_true")
+    option(serve, "persons-needed", type=int, default=1, metavar="N")
+    option(serve, "fault", action="append", default=[], metavar="NAME=NUMBER")
     serve.set_defaults(run=_serve)
 
-    verify = commands.add_parser("verify-log", help=help_of("verify-log"))
+    verify = parsers.add_parser("verify-log", help=help_of("verify-log"))
     _store_options(verify, option, required=False)
+    option(verify, "seal-key", metavar="HEX")
     verify.set_defaults(run=_verify_log, lang=lang)
-
-    for name, run in (("keys", _list_keys), ("status", _show_status)):
-        command = commands.add_parser(name, help=help_of(name))
-        option(command, "socket", type=Path, required=True)
-        option(command, "role", choices=[str(one) for one in Role], default=str(Role.USER))
-        pin = command.add_mutually_exclusive_group(required=True)
-        pin.add_argument("--pin-fd", type=int, help=help_of("pin-fd"))
-        pin.add_argument("--pin-file", type=Path, help=help_of("pin-file"))
-        command.set_defaults(run=run)
+    commands.add_to(parsers, help_of, lang)
     return top
 
 
@@ -108,27 +101,6 @@ def _store_options(parser: argparse.ArgumentParser, option: Any, required: bool)
     option(parser, "log", type=Path)
     option(parser, "secret-fd", type=int)
     option(parser, "secret-file", type=Path)
-
-
-def _read_once(descriptor: int | None, path: Path | None, what: str) -> str:
-    """Read one line of a secret from a descriptor or a file."""
-    if (descriptor is None) == (path is None):
-        raise BadSecret(f"want either --{what}-fd or --{what}-file")
-    with open(descriptor if descriptor is not None else str(path), encoding="utf-8") as source:
-        return source.readline(SECRET_MAX_BYTES).strip()
-
-
-def _read_secret(args: argparse.Namespace) -> tuple[bytes, dict[Role, str]]:
-    """Read the store's secret and, where they are given, the PINs."""
-    try:
-        given = json.loads(_read_once(args.secret_fd, args.secret_file, "secret"))
-        secret = bytes.fromhex(given["store_secret"])
-        pins = {Role(role): str(pin) for role, pin in given.get("pins", {}).items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadSecret("want JSON with store_secret and, at --init, pins of so, user, auditor") from error
-    if len(secret) != SECRET_BYTES:
-        raise BadSecret(f"store_secret has {len(secret)} bytes, want {SECRET_BYTES}")
-    return secret, pins
 
 
 def _harden() -> None:
@@ -141,25 +113,55 @@ def _harden() -> None:
 def _serve(args: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     _harden()
-    secret, pins = _read_secret(args)
+    faults = read_faults(args.fault)
+    if faults is not None:
+        log.warning("hsm runs with faults that were asked for faults=%s", dict(faults.on))
     log_path = args.log or args.store.with_name(args.store.name + ".log")
-    if args.init and (set(pins) != set(Role) or (log_path.exists() and log_path.stat().st_size)):
-        raise BadSecret("--init wants pins of so, user and auditor, and no log of an older store")
-    store = Store(args.store, secret, os.urandom, create=args.init)
-    operation_log = Log(log_path, store.state.anchor, args.log_max_bytes)
-    hsm = Hsm(SPECS, store, operation_log, os.urandom, time.time)
-    operation_log.append("hsm", os.getuid(), "start", "ok", "", "embedded")
-    if args.init or args.set_pins:
-        hsm.set_pins(pins)
-    server = Server(hsm, args.socket, args.allow_uid or [os.getuid()], is_shared=bool(args.allow_uid))
+    given = None if args.shares else read_secret(args.secret_fd, args.secret_file)
+    pins = given.pins if given is not None else {}
+    if args.init and (not set(pins) >= FIRST_PERSONS or (log_path.exists() and log_path.stat().st_size) or args.shares):
+        raise BadSecret("--init wants pins of so, user and auditor, no log of an older store, and no --shares")
+    uids = args.allow_uid or [os.getuid()]
+    opened: list[Hsm] = []
+
+    def start(secret: bytes) -> None:
+        store = Store(args.store, secret, os.urandom, create=args.init)
+        try:
+            operation_log = Log(log_path, store.state.anchor, args.log_max_bytes)
+            hsm = Hsm(SPECS, store, operation_log, os.urandom, time.time, faults)
+        except BaseException:
+            store.close()
+            raise
+        operation_log.append("hsm", os.getuid(), "start", "ok", "", "shares" if args.shares else "embedded")
+        opened.append(hsm)
+
+    if given is not None:
+        start(given.store_secret)
+        if args.init or args.set_pins:
+            opened[0].set_pins(pins)
+        if args.init:
+            commands.add_officers(opened[0], given.officers)
+            opened[0].found(args.persons_needed)
+    listener = listen(args.socket, 0o666 if args.allow_uid else 0o600)
+    server = Server(listener, args.socket, uids)
 
     def stop(signum: int, frame: FrameType | None) -> None:
         server.stop()
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    log.info("hsm ready mode=embedded socket=%s keys=%d", args.socket, len(store.state.keys))
-    server.serve()
+    mode = "embedded"
+    if args.shares:
+        mode = "shares"
+        log.info("hsm sealed mode=shares socket=%s", args.socket)
+        try:
+            gather(listener, frozenset(uids), start)
+        except OSError:
+            log.info("hsm stopped before it was opened")
+            return 0
+    hsm = opened[0]
+    log.info("hsm ready mode=%s socket=%s keys=%d", mode, args.socket, len(hsm.state.keys))
+    server.serve(hsm)
     hsm.close()
     log.info("hsm stopped")
     return 0
@@ -169,37 +171,17 @@ def _verify_log(args: argparse.Namespace) -> int:
     if args.log is None and args.store is None:
         raise BadSecret("want --log, or --store with its secret")
     path = args.log or args.store.with_name(args.store.name + ".log")
-    scan = scan_log(path)
+    scan = scan_log(path, seal_key=bytes.fromhex(args.seal_key) if args.seal_key else None)
     if args.store:
-        anchor = read_state(args.store, _read_secret(args)[0]).anchor
+        anchor = read_state(args.store, read_secret(args.secret_fd, args.secret_file).store_secret).anchor
         scan_log(path, anchor if anchor.count else Head())
     head = scan.head
     say = texts.LANGUAGES.index(args.lang)
     print(texts.LOG_GOOD[say].format(count=head.count, digest=head.last_hash.hex()))
+    if args.seal_key:
+        print(texts.LOG_SEALED[say].format(unsealed=scan.unsealed))
     if scan.torn_bytes:
         print(texts.LOG_TORN[say].format(bytes=scan.torn_bytes))
-    return 0
-
-
-def _client(args: argparse.Namespace) -> Client:
-    return Client(args.socket, args.role, _read_once(args.pin_fd, args.pin_file, "pin"), wait_s=1.0)
-
-
-def _list_keys(args: argparse.Namespace) -> int:
-    with _client(args) as client:
-        listed = client.keys()
-        for one in listed:
-            shown = one.public.hex() if one.public else f"kcv={one.kcv.hex() if one.kcv else ''}"
-            print(one.label, one.kind, one.use, ",".join(one.scope) or "-", one.state, shown, sep="\t")
-    return 0
-
-
-def _show_status(args: argparse.Namespace) -> int:
-    with _client(args) as client:
-        status = client.status()
-    print(
-        f"started={status.started} keys={status.keys} pending_pins={status.pending_pins} log_lines={status.log_lines}"
-    )
     return 0
 
 

@@ -16,7 +16,7 @@ from cardlink.iso7816.sw import SUCCESS_BYTES
 from hsm_sim.channel import HostChannel, check_is_plain
 from hsm_sim.core import Hsm, Peer, Spec, Target, by_label, by_session, no_key
 from hsm_sim.errors import BadRequest, Denied, NoSuchKey, SessionLost, WrongAnswer
-from hsm_sim.keys import Key, Use
+from hsm_sim.keys import Key, Role, Use
 from hsm_sim.pins import make_card_pin, piv_padded
 from hsm_sim.policy import Op
 from hsm_sim.sessions import CardSession
@@ -43,9 +43,7 @@ def _open_session(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> list
         del peer.sessions[number]
     if len(peer.sessions) >= SESSIONS_MAX:
         raise Denied(f"{SESSIONS_MAX} sessions are open on this connection")
-    known = hsm.state.jobs.get(job)
-    if known and known.kdd != kdd:
-        raise Denied(f"job {job} belongs to another card")
+    _claim(hsm, job, kdd)
     answer = decode_initialize_update(raw_answer.removesuffix(SUCCESS_BYTES) if _has_status(raw_answer) else raw_answer)
     if answer.kdd != kdd or (kvn and answer.kvn != kvn):
         raise BadRequest("the card is not the one named")
@@ -57,6 +55,39 @@ def _open_session(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> list
     session = int.from_bytes(hsm.random(6), "big") or 1
     peer.sessions[session] = CardSession(channel, job, USE_OF_KEY_SET[key_set], kdd, answer.kvn)
     return [session, channel.authentication]
+
+
+def _claim(hsm: Hsm, job: str, kdd: bytes) -> None:
+    """Bind an allocated job to the first card that it is used with. Raises Denied for another card, or no such job.
+
+    Where an allocator has a PIN, a job must have been allocated by that role: who encodes cards does not also say how
+    many. Where there is none, any job will do (the demonstration, and stores of before).
+    """
+    known = hsm.state.jobs.get(job)
+    if known is None:
+        if str(Role.ALLOCATOR) in hsm.state.pins:
+            raise Denied(f"job {job} was not allocated")
+        return
+    if known.kdd == kdd:
+        return
+    if known.kdd:
+        raise Denied(f"job {job} belongs to another card")
+    hsm.change(lambda state: replace(state, jobs={**state.jobs, job: replace(known, kdd=kdd)}))
+
+
+def _allocate(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> None:
+    """Open a job, for one card that is not known yet. Again for the same name: nothing more."""
+    job = args[0]
+    if not 1 <= len(job) <= JOB_MAX_CHARS or not job.isprintable() or " " in job:
+        raise BadRequest(f"a job has 1 to {JOB_MAX_CHARS} characters and no blank")
+
+    def open_job(state: State) -> State:
+        if job in state.jobs:
+            return state
+        return replace(state, jobs={**state.jobs, job: Job(b"", b"", is_allocated=True)})
+
+    if job not in hsm.state.jobs:
+        hsm.change(open_job)
 
 
 def _has_status(raw_answer: bytes) -> bool:
@@ -133,6 +164,8 @@ def _put_keys(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> bytes:
 def _check_put_keys(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> None:
     session = _session(target)
     expected, session.put_keys_answer = session.put_keys_answer, b""
+    if hsm.faults is not None and hsm.faults.has_wrong_kcv:
+        expected = bytes(255 - byte for byte in expected)
     if not expected:
         raise BadRequest("no PUT KEY was wrapped before")
     answer = session.channel.unwrap(args[1])
@@ -165,7 +198,7 @@ def _put_secret(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> bytes:
         command = _change(PIV_PIN, factory, _pin_of(hsm, session))
     elif kind == "verify-pin":
         known = hsm.state.jobs.get(session.job)
-        if known is None or known.kdd != session.kdd:
+        if known is None or known.kdd != session.kdd or not known.pin:
             raise NoSuchKey(f"no PIN for job {session.job}")
         command = Command(0x00, Ins.VERIFY, 0x00, PIV_PIN, piv_padded(known.pin))
     else:
@@ -195,11 +228,15 @@ def _pin_of(hsm: Hsm, session: CardSession) -> bytes:
         known = state.jobs.get(session.job)
         if known and known.kdd != session.kdd:
             raise Denied(f"job {session.job} belongs to another card")
-        pin = known.pin if known else make_card_pin(hsm.random)
-        return state if known else replace(state, jobs={**state.jobs, session.job: Job(session.kdd, pin)})
+        if known and known.pin:
+            pin = known.pin
+            return state
+        pin = make_card_pin(hsm.random)
+        job = replace(known, pin=pin) if known else Job(session.kdd, pin)
+        return replace(state, jobs={**state.jobs, session.job: job})
 
     known = hsm.state.jobs.get(session.job)
-    if known and known.kdd == session.kdd:
+    if known and known.kdd == session.kdd and known.pin:
         return known.pin
     hsm.change(make)
     return pin
@@ -217,7 +254,7 @@ def _reveal_pin(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> str:
     def take(state: State) -> State:
         nonlocal found
         found = state.jobs.get(args[0])
-        if found is None:
+        if found is None or not found.pin:
             raise NoSuchKey(f"no PIN for job {args[0]}")
         return replace(state, jobs={name: job for name, job in state.jobs.items() if name != args[0]})
 
@@ -232,13 +269,21 @@ def _derive_check(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> list
     if target.key is None:
         raise NoSuchKey(target.subject)
     keys = _card_keys(target.key, kdd, kvn, key_bits)
-    return [key_check_value(one) for one in (keys.enc, keys.mac, keys.dek)]
+    values = [key_check_value(one) for one in (keys.enc, keys.mac, keys.dek)]
+    if hsm.faults is not None and hsm.faults.has_wrong_kcv:
+        return [bytes(255 - byte for byte in one) for one in values]
+    return values
 
 
 def by_opening_key(hsm: Hsm, peer: Peer, args: list[Any]) -> Target:
     """The transport set or master key that opens a session, named with its job."""
     target = by_label(hsm, peer, args[2:3])
     return target._replace(subject=f"{args[0][:JOB_MAX_CHARS]} {target.subject}")
+
+
+def _opened(args: list[Any]) -> str:
+    """What the log keeps of a session: the card, and the key that opens it."""
+    return f"{args[3].hex()} {args[2]}"
 
 
 def _header(args: list[Any]) -> str:
@@ -260,7 +305,8 @@ def _versions(args: list[Any]) -> str:
 S, B, I, L = (str,), (bytes,), (int,), (list,)  # noqa: E741 - one letter each, for the table
 CARD_SPECS: dict[str, Spec] = {
     Op.DERIVE_CHECK: Spec((S, B, I, I), by_label, _derive_check),
-    Op.OPEN_SESSION: Spec((S, S, S, B, I, B, B, I, I), by_opening_key, _open_session, lambda args: args[3].hex()),
+    Op.ALLOCATE: Spec((S,), no_key, _allocate),
+    Op.OPEN_SESSION: Spec((S, S, S, B, I, B, B, I, I), by_opening_key, _open_session, _opened, lambda _: 1),
     Op.WRAP: Spec((I, B), by_session, _wrap, _header),
     Op.UNWRAP: Spec((I, B), by_session, _unwrap),
     Op.WRAP_CHAIN: Spec((I, L), by_session, _wrap_chain, _chain_header),

@@ -1,6 +1,7 @@
 """The one module of the HSM that others import: its operations as typed calls over the socket."""
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -8,12 +9,15 @@ from typing import Any, Literal
 from hsm_sim.connection import Connection
 from hsm_sim.errors import (
     BadRequest,
+    Busy,
+    Capped,
     Denied,
     HsmError,
     HsmGone,
     KeyExists,
     LogBroken,
     LogFull,
+    NeedsQuorum,
     NoSuchKey,
     PinLocked,
     SessionLost,
@@ -22,11 +26,15 @@ from hsm_sim.errors import (
     WrongCryptogram,
     WrongPin,
 )
-from hsm_sim.keys import KeyInfo, KeyState, Kind, Role, Use
+from hsm_sim.keys import NO_TERMS, KeyInfo, KeyState, Kind, Role, Terms, Use
+from hsm_sim.meter import Cap
 from hsm_sim.policy import Op
 
 __all__ = [
     "BadRequest",
+    "Busy",
+    "Cap",
+    "Capped",
     "CardSecretKind",
     "Client",
     "Denied",
@@ -41,12 +49,16 @@ __all__ = [
     "LogBroken",
     "LogFull",
     "LogHead",
+    "NeedsQuorum",
     "NoSuchKey",
     "OpenedSession",
+    "Person",
     "PinLocked",
+    "Proposal",
     "Role",
     "SessionLost",
     "StoreSealed",
+    "Terms",
     "Use",
     "WrongAnswer",
     "WrongCryptogram",
@@ -54,6 +66,9 @@ __all__ = [
 ]
 
 log = logging.getLogger(__name__)
+
+KEYS_AT_ONCE = 500
+LOOK_EVERY_S = 0.2
 
 CardSecretKind = Literal["9b", "puk", "pin", "verify-pin"]
 KeySetName = Literal["transport", "card"]
@@ -77,6 +92,30 @@ class LogHead:
     count: int
     size_bytes: int
     last_hash: bytes
+    seal_key: bytes | None = None
+    """The Ed25519 public key that seals the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody who may log in, and how many wrong PINs in a row there were."""
+
+    name: str
+    role: Role
+    tries: int
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """An operation that waits for persons: approve `digest` only when `op` and `args` are what you want."""
+
+    nonce: bytes
+    op: str
+    args: list[Any]
+    digest: bytes
+    ends: int
+    persons: list[str]
+    needed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +135,17 @@ class Client(Connection):
 
     # --- keys
 
-    def generate(self, label: str, kind: Kind | str, use: Use | str, scope: Sequence[str] = ()) -> KeyInfo:
-        """Make a key inside (role so). Raises KeyExists for a label that is taken."""
-        args = [label, str(kind), str(use), list(scope)]
+    def generate(
+        self,
+        label: str,
+        kind: Kind | str,
+        use: Use | str,
+        scope: Sequence[str] = (),
+        terms: Terms = NO_TERMS,
+        is_active: bool = True,
+    ) -> KeyInfo:
+        """Make a key inside (role so). Raises KeyExists for a label that was ever given."""
+        args = [label, str(kind), str(use), list(scope), terms.to_wire(), is_active]
         return self._make(Op.GENERATE, args, lambda info: info.kind == kind and info.use == use)
 
     def load_transport(self, label: str, enc: bytes, mac: bytes, dek: bytes) -> KeyInfo:
@@ -120,20 +167,33 @@ class Client(Connection):
             raise KeyExists(label) from None
 
     def keys(self) -> list[KeyInfo]:
-        """Every key, in the order in which they were made."""
-        return [KeyInfo.from_wire(row) for row in self.call(Op.KEYS)]
+        """Every key, in the order in which they were made; the HSM tells them page by page."""
+        told: list[KeyInfo] = []
+        while page := self.call(Op.KEYS, [told[-1].label if told else "", KEYS_AT_ONCE]):
+            told += [KeyInfo.from_wire(row) for row in page]
+            if len(page) < KEYS_AT_ONCE:
+                break
+        return told
 
     def info(self, label: str) -> KeyInfo:
         """What may be known of one key."""
         return KeyInfo.from_wire(self.call(Op.INFO, [label]))
 
-    def disable(self, label: str) -> None:
-        """Take a key out of use for good (role so)."""
-        self.call(Op.DISABLE, [label])
+    def set_state(self, label: str, state: KeyState | str) -> None:
+        """Lead a key one step on in its life (role so): active, suspended, deactivated, compromised."""
+        self.call(Op.SET_STATE, [label, str(state)])
 
     def destroy(self, label: str) -> None:
-        """Destroy a key (role so)."""
+        """Destroy the secret of a key that is out of use (role so, several persons); its label stays taken."""
         self.call(Op.DESTROY, [label])
+
+    def set_cap(self, label: str, per_second: int, per_day: int) -> None:
+        """Say how often each client may use a key (role so, several persons); 0: no limit."""
+        self.call(Op.SET_CAP, [label, per_second, per_day])
+
+    def caps(self) -> dict[str, Cap]:
+        """The caps that are set, by label."""
+        return {label: Cap(per_second, per_day) for label, per_second, per_day in self.call(Op.CAPS)}
 
     def sign(self, label: str, use: Use | str, data: bytes) -> bytes:
         """Sign: ES256 with SHA-256 inside, r and s of 32 bytes each; or Ed25519, 64 bytes."""
@@ -160,9 +220,68 @@ class Client(Connection):
         result: bytes = self.call(Op.RANDOM, [size])
         return result
 
-    def set_pin(self, role: Role | str, pin: str) -> None:
-        """Give a role a new PIN and unlock it (role so)."""
-        self.call(Op.SET_PIN, [str(role), pin])
+    # --- persons, and what takes several of them
+
+    def set_pin(self, name: Role | str, pin: str) -> None:
+        """Give a person a new PIN and unlock it (role so, several persons)."""
+        self.call(Op.SET_PIN, [str(name), pin])
+
+    def add_person(self, name: str, role: Role | str, pin: str) -> None:
+        """Let one more person log in (role so, several persons)."""
+        self.call(Op.ADD_PERSON, [name, str(role), pin])
+
+    def remove_person(self, name: str) -> None:
+        """Let a person log in no more (role so, several persons)."""
+        self.call(Op.REMOVE_PERSON, [name])
+
+    def persons(self) -> list[Person]:
+        """Who may log in (roles so and auditor)."""
+        return [Person(name, Role(role), tries) for name, role, tries in self.call(Op.PERSONS)]
+
+    def set_persons_needed(self, needed: int) -> None:
+        """Say how many persons an operation for several takes (role so, as many persons as now)."""
+        self.call(Op.SET_PERSONS_NEEDED, [needed])
+
+    def propose(self, op: Op | str, args: Sequence[Any]) -> Proposal:
+        """Put an operation up for approval by others (role so)."""
+        return Proposal(*self.call(Op.PROPOSE, [str(op), list(args)]))
+
+    def proposals(self) -> list[Proposal]:
+        """What waits for persons (roles so and auditor)."""
+        return [Proposal(*row) for row in self.call(Op.PROPOSALS)]
+
+    def approve(self, proposal: Proposal) -> Proposal:
+        """Agree to exactly this proposal (role so, another person than who proposed it)."""
+        return Proposal(*self.call(Op.APPROVE, [proposal.nonce, proposal.digest]))
+
+    def carry_out(self, proposal: Proposal) -> Any:
+        """Do what enough persons agreed to. Raises NeedsQuorum while some are missing."""
+        return self.call(Op.CARRY_OUT, [proposal.nonce])
+
+    def agreed(self, op: Op | str, args: Sequence[Any], on_wait: Callable[[Proposal], None], wait_s: float) -> Any:
+        """Do something that may take several persons: outright where one is enough, else propose it and wait for them.
+
+        `on_wait` hears the proposal each time it is looked at in vain. Raises NeedsQuorum after `wait_s`.
+        """
+        try:
+            return self.call(Op(op), args)
+        except NeedsQuorum:
+            proposal = self.propose(op, args)
+        ends_s = time.monotonic() + wait_s
+        while True:
+            try:
+                return self.carry_out(proposal)
+            except NeedsQuorum:
+                if time.monotonic() > ends_s:
+                    raise
+            on_wait(proposal)
+            time.sleep(LOOK_EVERY_S)
+
+    # --- jobs
+
+    def allocate(self, job: str) -> None:
+        """Open a job for one card (role allocator)."""
+        self.call(Op.ALLOCATE, [job])
 
     # --- cards
 

@@ -26,7 +26,12 @@ SESSION_OPS = frozenset(
     }
 )
 # What may be asked again when the connection broke and nobody knows whether it was done.
-REPEATABLE_OPS = frozenset(Op) - SESSION_OPS - {Op.GENERATE, Op.LOAD_TRANSPORT, Op.DESTROY, Op.REVEAL_PIN}
+REPEATABLE_OPS = (
+    frozenset(Op)
+    - SESSION_OPS
+    - {Op.GENERATE, Op.LOAD_TRANSPORT, Op.SET_STATE, Op.DESTROY, Op.REVEAL_PIN}
+    - {Op.ADD_PERSON, Op.REMOVE_PERSON, Op.PROPOSE, Op.APPROVE, Op.CARRY_OUT}
+)
 
 
 class Connection:

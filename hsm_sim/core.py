@@ -1,9 +1,11 @@
 """The HSM's core: each request finds its target, passes the policy, leaves its line in the log, and only then runs."""
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
+
+from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from cardlink.errors import Malformed
 from hsm_sim import policy
@@ -12,27 +14,45 @@ from hsm_sim.errors import (
     Denied,
     HsmError,
     KeyExists,
+    NeedsQuorum,
     NoSuchKey,
     PinLocked,
     SessionLost,
     StoreSealed,
     WrongPin,
+    Zeroised,
 )
-from hsm_sim.keys import Key, KeyState, Role, Use
+from hsm_sim.faults import Faults
+from hsm_sim.keys import NO_TERMS, Key, KeyState, Role, Use
 from hsm_sim.log import Log
+from hsm_sim.meter import DAY_S, Meter
 from hsm_sim.pins import TRIES_MAX, is_pin, make_pin_record
 from hsm_sim.policy import Op
+from hsm_sim.quorum import Quorum
 from hsm_sim.sessions import CardSession
 from hsm_sim.store import PinRecord, State, Store
+
+LOG_KEY = "log-key"
+"""The setting that holds the key which seals the log."""
+PERSONS = "persons"
+"""The setting that says how many persons an operation for several takes."""
+FAR_S = 1 << 53
+_ACTIVE = KeyState.ACTIVE
 
 
 @dataclass(slots=True)
 class Peer:
-    """One connection that has logged in. Its sessions end with it."""
+    """One connection that has logged in: a person of a role, and the user of the system. Its sessions end with it."""
 
     role: Role
     uid: int
+    name: str = ""
     sessions: dict[int, CardSession] = field(default_factory=dict)
+    client: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.name = self.name or str(self.role)
+        self.client = f"{self.name}/{self.uid}"
 
 
 class Target(NamedTuple):
@@ -51,6 +71,8 @@ class Spec(NamedTuple):
     target: Callable[["Hsm", Peer, list[Any]], Target]
     run: Callable[["Hsm", Peer, Target, list[Any]], Any]
     what: Callable[[list[Any]], str] = lambda _: ""
+    uses: Callable[[list[Any]], int] | None = None
+    """How often it uses its key; None: it uses none."""
 
 
 class Hsm:
@@ -63,6 +85,7 @@ class Hsm:
         operation_log: Log,
         random: Callable[[int], bytes],
         clock_s: Callable[[], float],
+        faults: Faults | None = None,
     ) -> None:
         if operation_log.saved_generation > store.state.generation:
             raise StoreSealed("the store is older than its log: an old copy was put back")
@@ -70,9 +93,21 @@ class Hsm:
         self._store = store
         self.log = operation_log
         self.random = random
+        self.faults = faults
+        if faults is not None and faults.clock_off_s:
+            right_s, off_s = clock_s, faults.clock_off_s
+            clock_s = lambda: right_s() + off_s  # noqa: E731 - the same clock, off
         self.clock_s = clock_s
+        self.is_zeroised = False
         self.started = int(clock_s())
+        self.quorum = Quorum(random, clock_s)
         self._changing = threading.RLock()
+        self._meter = Meter(store.state.counts, clock_s)
+        for (label, client, day), uses in operation_log.uses.items():
+            self._meter.recount(label, client, uses, day * DAY_S)
+        sealing = store.state.settings.get(LOG_KEY)
+        if sealing is not None:
+            operation_log.seal_with(ed25519.Ed25519PrivateKey.from_private_bytes(sealing))
 
     @property
     def state(self) -> State:
@@ -85,77 +120,164 @@ class Hsm:
             state = make(self.state)
             following = str(self.state.generation + 1)
             self.log.append("hsm", 0, "store", "saving", following, "")
-            self._store.save(state, self.log.flush())
+            anchor = self.log.flush()
+            # after the flush: a use with its line in front of the anchor was counted before; one too many is possible
+            counted = self._meter.changed()
+            try:
+                if counted:
+                    state = replace(state, counts={**state.counts, **counted})
+                self._store.save(state, anchor)
+            except HsmError:
+                self._meter.put_back(counted)
+                raise
             self.log.append("hsm", 0, "store", "saved", following, "")
+
+    def found(self, persons: int) -> None:
+        """Give a new store what it needs once: the key that seals the log, and how many persons make a quorum."""
+        key = ed25519.Ed25519PrivateKey.from_private_bytes(self.random(32))
+        self.change(
+            lambda state: replace(
+                state, settings={**state.settings, LOG_KEY: key.private_bytes_raw(), PERSONS: persons}
+            )
+        )
+        self.log.seal_with(key)
 
     def close(self) -> None:
         """Leave the last anchor in the store and close both files."""
         with self._changing:
             self.log.append("hsm", 0, "stop", "ok", "", "")
-            self.change(lambda state: state)
+            if not self.is_zeroised:
+                self.change(lambda state: state)
+            self.log.seal()
             self.log.close()
             self._store.close()
 
     def set_pins(self, pins: Mapping[Role, str]) -> None:
-        """Give roles new PINs; their tries start again."""
-        records = {role: make_pin_record(pin, self.random) for role, pin in pins.items()}
+        """Give the persons that bear their role's name new PINs; their tries start again."""
+        records = {str(role): make_pin_record(role, pin, self.random) for role, pin in pins.items()}
         self.change(lambda state: replace(state, pins={**state.pins, **records}))
 
-    def login(self, role_name: str, pin: str, uid: int) -> Peer:
-        """Check a role's PIN. The count of tries is on the disk before the PIN is compared."""
+    def login(self, name: str, pin: str, uid: int) -> Peer:
+        """Check a person's PIN. The count of tries is on the disk before the PIN is compared."""
         with self._changing:
-            role = Role(role_name) if role_name in set(Role) else None
-            record = self.state.pins.get(role) if role else None
-            if role is None or record is None:
-                self.log.append(role_name[:16], uid, "login", Denied.code, "", "")
-                raise Denied(f"no role {role_name[:16]}")
+            record = self.state.pins.get(name)
+            if record is None or record.role is None:
+                self.log.append(name[:16], uid, "login", Denied.code, "", "")
+                raise Denied(f"no role {name[:16]}")
+            role = record.role
             if record.tries >= TRIES_MAX:
-                self.log.append(role, uid, "login", PinLocked.code, "", "")
-                raise PinLocked(f"{role}: {TRIES_MAX} wrong PINs in a row")
+                self.log.append(name, uid, "login", PinLocked.code, "", "")
+                raise PinLocked(f"{name}: {TRIES_MAX} wrong PINs in a row")
             tried = replace(record, tries=record.tries + 1)
-            self._set_pin_record(role, tried)
+            self._set_pin_record(name, tried)
             if not is_pin(record, pin):
-                self.log.append(role, uid, "login", WrongPin.code, "", "")
+                self.log.append(name, uid, "login", WrongPin.code, "", "")
                 raise WrongPin(f"{TRIES_MAX - tried.tries} tries left")
-            self._set_pin_record(role, replace(record, tries=0))
-            self.log.append(role, uid, "login", "ok", "", "")
-        return Peer(role, uid)
+            self._set_pin_record(name, replace(record, tries=0))
+            self.log.append(name, uid, "login", "ok", "", "")
+        return Peer(role, uid, name)
 
-    def _set_pin_record(self, role: Role, record: PinRecord) -> None:
-        self.change(lambda state: replace(state, pins={**state.pins, role: record}))
+    def _set_pin_record(self, name: str, record: PinRecord) -> None:
+        self.change(lambda state: replace(state, pins={**state.pins, name: record}))
 
     def call(self, peer: Peer, name: Any, args: list[Any]) -> Any:
         """Do one request. Raises HsmError; what was refused stands in the log too."""
+        spec = self._spec(name, args)
+        if self.faults is not None:
+            self._misbehave(self.faults, peer)
+        return self._run(peer, Op(name), spec, args, None)
+
+    def _misbehave(self, faults: Faults, peer: Peer) -> None:
+        """What the faults that were asked for do to this request."""
+        if self.is_zeroised:
+            raise Zeroised("the case was opened")
+        faults.before()
+        if faults.loses_sessions:
+            for session in peer.sessions.values():
+                session.channel.close()
+            peer.sessions.clear()
+        if faults.is_tampered:
+            self.zeroise()
+            raise Zeroised("the case was opened")
+
+    def zeroise(self) -> None:
+        """Destroy every key, PIN and secret here and on the disk. There is no way back but a backup."""
+        with self._changing:
+            self.log.append("hsm", 0, "zeroise", "ok", str(len(self.state.keys)), "")
+            self.log.seal()
+            self._store.zeroise()
+            self.is_zeroised = True
+            self.log.flush()
+
+    def _spec(self, name: Any, args: list[Any]) -> Spec:
+        """The operation of that name, if these are arguments for it. Raises BadRequest."""
         spec = self._specs.get(name) if isinstance(name, str) else None
         if spec is None or len(args) != len(spec.types):
             raise BadRequest(f"no operation {name!r:.40} with {len(args)} arguments")
         for value, types in zip(args, spec.types, strict=True):
             if type(value) not in types:
                 raise BadRequest(f"{name}: argument of type {type(value).__name__}")
-        op = Op(name)
+        return spec
+
+    def check_request(self, op: Op, args: list[Any]) -> None:
+        """Raise BadRequest unless these are arguments for that operation."""
+        self._spec(str(op), args)
+
+    def target_of(self, peer: Peer, op: Op, args: list[Any]) -> Target:
+        """What an operation would be about, if its role may do it. Raises HsmError."""
+        target = self._specs[op].target(self, peer, args)
+        policy.check(peer.role, op, target.use)
+        return target
+
+    def carry_out(self, peer: Peer, op: Op, args: list[Any], persons: Collection[str]) -> Any:
+        """Do what several persons agreed on; for the quorum alone."""
+        return self._run(peer, op, self._specs[op], args, persons)
+
+    def _run(self, peer: Peer, op: Op, spec: Spec, args: list[Any], agreed: Collection[str] | None) -> Any:
+        """Find the target, ask the policy, count, log, and only then act."""
         subject = str(args[0])[:64] if args else ""
+        what = ""
         try:
             target = spec.target(self, peer, args)
             subject = target.subject
             policy.check(peer.role, op, target.use)
+            if agreed is None and policy.is_for_several(op, target.use) and self.persons_needed > 1:
+                raise NeedsQuorum(f"{op} takes {self.persons_needed} persons")
+            if spec.uses is not None and target.key is not None:
+                self._meter.take(
+                    target.key.info, peer.client, spec.uses(args), self.state.caps.get(target.key.info.label)
+                )
+            what = spec.what(args)
         except HsmError as error:
-            self.log.append(peer.role, peer.uid, name, error.code, subject, "")
+            self.log.append(peer.name, peer.uid, op, error.code, subject, what)
             raise
-        self.log.append(peer.role, peer.uid, name, "do", subject, spec.what(args))
+        self.log.append(peer.name, peer.uid, op, "do", subject, what)
         try:
             return spec.run(self, peer, target, args)
         except HsmError as error:
-            self.log.append(peer.role, peer.uid, name, error.code, subject, "")
+            self.log.append(peer.name, peer.uid, op, error.code, subject, "")
             raise
         except Malformed as error:
-            self.log.append(peer.role, peer.uid, name, BadRequest.code, subject, "")
+            self.log.append(peer.name, peer.uid, op, BadRequest.code, subject, "")
             raise BadRequest(str(error)) from error
 
+    @property
+    def persons_needed(self) -> int:
+        """How many persons an operation for several takes."""
+        return int(self.state.settings.get(PERSONS, 1))
+
+    def uses_of(self, label: str) -> int:
+        """How often a key was used."""
+        return self._meter.total(label)
+
     def find_key(self, label: str) -> Key:
-        """The key with that label, if it may be used."""
+        """The key with that label, if it may be used now."""
         key = self.state.keys.get(label)
-        if key is None or key.info.state is not KeyState.ACTIVE:
+        if key is None or key.info.state is not _ACTIVE:
             raise NoSuchKey(label)
+        terms = key.info.terms
+        if terms is not NO_TERMS and not terms.not_before <= self.clock_s() < (terms.not_after or FAR_S):
+            raise NoSuchKey(f"{label}: outside its time")
         return key
 
     def add_key(self, key: Key) -> None:

@@ -34,8 +34,32 @@ class PinLocked(HsmError):
     code = "pin-locked"
 
 
+class Capped(HsmError):
+    """This client has used that key as often as it may in this second, on this day, or altogether."""
+
+    code = "capped"
+
+
+class NeedsQuorum(HsmError):
+    """More than one person must want this: propose it, have it approved, carry it out."""
+
+    code = "needs-quorum"
+
+
+class Busy(HsmError):
+    """Not now: ask again."""
+
+    code = "busy"
+
+
+class Zeroised(HsmError):
+    """Somebody opened the case: there are no keys any more."""
+
+    code = "zeroised"
+
+
 class NoSuchKey(HsmError):
-    """No key with that label, or it is disabled; no PIN for that job."""
+    """No key with that label that is active now; no PIN for that job."""
 
     code = "no-such-key"
 
@@ -97,7 +121,19 @@ class HsmGone(HsmError):
 ERRORS: dict[str, type[HsmError]] = {
     one.code: one
     for one in (
-        *(Denied, WrongPin, PinLocked, NoSuchKey, KeyExists, SessionLost, BadRequest),
+        *(
+            Denied,
+            WrongPin,
+            PinLocked,
+            Capped,
+            NeedsQuorum,
+            Busy,
+            Zeroised,
+            NoSuchKey,
+            KeyExists,
+            SessionLost,
+            BadRequest,
+        ),
         *(LogFull, LogBroken, StoreSealed, WrongCryptogram, WrongAnswer, HsmGone),
     )
 }

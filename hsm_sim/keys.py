@@ -1,7 +1,7 @@
 """Keys as the HSM holds them and as others see them. The secret part never leaves this package."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -27,6 +27,7 @@ class Role(StrEnum):
     SO = "so"
     USER = "user"
     AUDITOR = "auditor"
+    ALLOCATOR = "allocator"  # opens the jobs for which card keys may be used, apart from whoever uses them
 
 
 class Kind(StrEnum):
@@ -65,10 +66,55 @@ KINDS_OF_USE: dict[Use, frozenset[Kind]] = {
 
 
 class KeyState(StrEnum):
-    """The one thing about a key that changes, and only in this direction."""
+    """The life of a key (SP 800-57 part 1 rev. 5, §7). `STEPS` says where each state leads."""
 
+    PRE_ACTIVE = "pre-active"
     ACTIVE = "active"
-    DISABLED = "disabled"
+    SUSPENDED = "suspended"
+    DEACTIVATED = "deactivated"
+    COMPROMISED = "compromised"
+    DESTROYED = "destroyed"  # its row stays, so that its label is never given again
+
+
+STEPS: dict[KeyState, frozenset[KeyState]] = {
+    KeyState.PRE_ACTIVE: frozenset({KeyState.ACTIVE, KeyState.COMPROMISED, KeyState.DESTROYED}),
+    KeyState.ACTIVE: frozenset({KeyState.SUSPENDED, KeyState.DEACTIVATED, KeyState.COMPROMISED}),
+    KeyState.SUSPENDED: frozenset({KeyState.ACTIVE, KeyState.DEACTIVATED, KeyState.COMPROMISED}),
+    KeyState.DEACTIVATED: frozenset({KeyState.COMPROMISED, KeyState.DESTROYED}),
+    KeyState.COMPROMISED: frozenset({KeyState.DESTROYED}),
+    KeyState.DESTROYED: frozenset(),
+}
+_OLD_NAMES = {"disabled": KeyState.DEACTIVATED}  # stores written before there were six states
+
+
+def read_state_name(name: str) -> KeyState:
+    """The state a store or a peer names."""
+    return _OLD_NAMES.get(name) or KeyState(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a key is bound to from its making on: from and until when it works (UTC seconds), how often; 0: no bound."""
+
+    not_before: int = 0
+    not_after: int = 0
+    uses_max: int = 0
+
+    def to_wire(self) -> list[int]:
+        """As it crosses the socket and lies in the store."""
+        return [self.not_before, self.not_after, self.uses_max]
+
+    @classmethod
+    def from_wire(cls, row: list[Any]) -> "Terms":
+        """Read it. Raises BadRequest for anything but three numbers in order."""
+        if len(row) != 3 or not all(type(one) is int and 0 <= one < 1 << 53 for one in row):
+            raise BadRequest("terms are three numbers: not before, not after, uses at most")
+        if row[1] and row[1] <= row[0]:
+            raise BadRequest("not after is not after not before")
+        return cls(*row)
+
+
+NO_TERMS = Terms()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,31 +129,68 @@ class KeyInfo:
     kcv: bytes | None
     created: int
     state: KeyState
+    terms: Terms = NO_TERMS
+    uses: int = 0
 
     def to_wire(self) -> list[Any]:
         """As it crosses the socket."""
-        scope = list(self.scope)
-        return [self.label, str(self.kind), str(self.use), scope, self.public, self.kcv, self.created, str(self.state)]
+        what = [self.label, str(self.kind), str(self.use), list(self.scope), self.public, self.kcv, self.created]
+        return [*what, str(self.state), self.terms.to_wire(), self.uses]
 
     @classmethod
     def from_wire(cls, row: list[Any]) -> "KeyInfo":
         """Read it from the socket."""
-        label, kind, use, scope, public, kcv, created, state = row
-        return cls(label, Kind(kind), Use(use), tuple(scope), public, kcv, created, KeyState(state))
+        label, kind, use, scope, public, kcv, created, state, terms, uses = row
+        return cls(
+            label,
+            Kind(kind),
+            Use(use),
+            tuple(scope),
+            public,
+            kcv,
+            created,
+            KeyState(state),
+            Terms.from_wire(terms),
+            uses,
+        )
 
 
-@dataclass(frozen=True, slots=True)
 class Key:
-    """A key with its secret; `info` is all that is told of it."""
+    """A key with its secret; `info` is all that is told of it. What signs is made at the first signature."""
 
-    info: KeyInfo
-    secret: bytes = field(repr=False)
-    sign: Callable[[bytes], bytes] | None = field(repr=False, compare=False)
+    __slots__ = ("_signer", "info", "secret")
+
+    def __init__(self, info: KeyInfo, secret: bytes) -> None:
+        self.info = info
+        self.secret = secret
+        self._signer: Callable[[bytes], bytes] | None = None
+
+    def __repr__(self) -> str:
+        return f"Key({self.info.label!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Key) and (self.info, self.secret) == (other.info, other.secret)
+
+    __hash__ = None  # type: ignore[assignment]  # compared in tests, never a key of a mapping
+
+    @property
+    def sign(self) -> Callable[[bytes], bytes] | None:
+        """What signs with this key; None for a symmetric one."""
+        if self._signer is None and self.secret:
+            if self.info.kind is Kind.EC_P256:
+                self._signer = _es256(ec.derive_private_key(int.from_bytes(self.secret, "big"), P256))
+            elif self.info.kind is Kind.ED25519:
+                self._signer = ed25519.Ed25519PrivateKey.from_private_bytes(self.secret).sign
+        return self._signer
 
     def scp03_set(self) -> StaticKeys:
         """The three keys of a transport set."""
         third = len(self.secret) // 3
         return StaticKeys(self.secret[:third], self.secret[third : 2 * third], self.secret[2 * third :])
+
+    def in_state(self, state: KeyState) -> "Key":
+        """The same key one step on in its life; a destroyed one has no secret any more."""
+        return Key(replace(self.info, state=state), b"" if state is KeyState.DESTROYED else self.secret)
 
 
 def _es256(private: ec.EllipticCurvePrivateKey) -> Callable[[bytes], bytes]:
@@ -118,36 +201,39 @@ def _es256(private: ec.EllipticCurvePrivateKey) -> Callable[[bytes], bytes]:
     return sign
 
 
-def load_key(
-    label: str, kind: Kind, use: Use, scope: tuple[str, ...], created: int, secret: bytes, state: KeyState
+def make_key(
+    label: str,
+    kind: Kind,
+    use: Use,
+    scope: tuple[str, ...],
+    created: int,
+    secret: bytes,
+    state: KeyState = KeyState.ACTIVE,
+    terms: Terms = NO_TERMS,
 ) -> Key:
-    """Make a key ready for use from what the store holds. Raises BadRequest where kind, use or secret do not fit."""
+    """Make a key of a new secret. Raises BadRequest where label, kind, use or secret do not fit."""
     if not label or len(label) > LABEL_MAX_CHARS or not label.isprintable():
         raise BadRequest(f"label of 1 to {LABEL_MAX_CHARS} printable characters")
     if kind not in KINDS_OF_USE[use]:
         raise BadRequest(f"no key of kind {kind} for use {use}")
-    sign: Callable[[bytes], bytes] | None = None
-    public: bytes | None = None
-    kcv: bytes | None = None
     sizes = (48, 72, 96) if kind is Kind.SCP03_SET else (SCALAR_BYTES,)
     if len(secret) not in sizes:
         raise BadRequest(f"secret of {len(secret)} bytes for kind {kind}")
+    public: bytes | None = None
+    kcv: bytes | None = None
     if kind is Kind.EC_P256:
         number = int.from_bytes(secret, "big")
         if not 0 < number < P256_ORDER:
             raise BadRequest("scalar out of range")
-        private = ec.derive_private_key(number, P256)
-        public = private.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
-        sign = _es256(private)
+        point = ec.derive_private_key(number, P256).public_key()
+        public = point.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
     elif kind is Kind.ED25519:
-        edwards = ed25519.Ed25519PrivateKey.from_private_bytes(secret)
-        public = edwards.public_key().public_bytes_raw()
-        sign = edwards.sign
+        public = ed25519.Ed25519PrivateKey.from_private_bytes(secret).public_key().public_bytes_raw()
     elif kind is Kind.AES_256:
         kcv = key_check_value(secret)
     else:
         kcv = key_check_value(secret[: len(secret) // 3])
-    return Key(KeyInfo(label, kind, use, scope, public, kcv, created, state), secret, sign)
+    return Key(KeyInfo(label, kind, use, scope, public, kcv, created, state, terms), secret)
 
 
 def new_secret(kind: Kind, random: Callable[[int], bytes]) -> bytes:

@@ -1,8 +1,9 @@
 """The HSM's log: one line an operation, each line's hash over the line and the hash before it.
 
 A line is `{"n":..,"t":..,...}<TAB><SHA-256 in hex>`. It is written before the operation is done and reaches the disk at
-most 10 ms later: no log, no operation. The store keeps an anchor (where the log stood at the last change of the store),
-so that a log that was written anew from the beginning, or shortened, does not pass. Anybody can check the chain.
+most 10 ms later: no log, no operation. Once a second, and at the end, a line seals what stands before it with the HSM's
+Ed25519 log key, so that nobody who can write the file alone can write it anew. The store keeps an anchor (where the log
+stood at the last change of the store), so that a log that was shortened does not pass. Anybody can check the chain.
 """
 
 import hashlib
@@ -12,10 +13,13 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from json.encoder import encode_basestring as quoted
 from pathlib import Path
 from typing import Self
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from hsm_sim.errors import LogBroken, LogFull
 
@@ -26,6 +30,14 @@ DEFAULT_MAX_BYTES = 4 << 30
 FIRST_HASH = bytes(32)
 SAVED_MARK = b',"store","saved","'  # cannot stand inside a text: there the quotation marks are escaped
 HASH_TAIL_BYTES = 1 + 64 + 1  # tab, hex, newline
+SEAL_EVERY_S = 1.0
+SEAL_LABEL = b"themo-hsm-log-1"
+SEALED_MARK = b',"seal","ok","'
+USES_MARKS = (b',"sign","do","', b',"sign_many","do","', b',"open_session","do","')
+DAY_MS = 86_400_000
+
+Uses = dict[tuple[str, str, int], int]
+"""How often a key (label) was used by a client (name/uid) on a day, as the lines of the log say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,35 +51,72 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """What a reading of the log found: its head, how many bytes of an unfinished line follow, and the highest
-    generation of the store that a line says was saved (0: no such line)."""
+    """What a reading of the log found: its head, how many bytes of an unfinished line follow, the highest generation of
+    the store that a line says was saved (0: no such line), uses of keys, and how many lines no seal covers."""
 
     head: Head
     torn_bytes: int
     generation: int
+    uses: Uses = field(default_factory=dict)
+    unsealed: int = 0
 
 
-def scan_log(path: Path, start: Head | None = None) -> Scan:
-    """Check the chain from `start` to the end. Raises LogBroken with the first line that does not fit."""
+def scan_log(path: Path, start: Head | None = None, seal_key: bytes | None = None) -> Scan:
+    """Check the chain from `start` to the end, and each seal where the public key is given.
+
+    Raises LogBroken with the first line that does not fit.
+    """
     begin = start or Head()
     count, size, last = begin.count, begin.size_bytes, begin.last_hash
-    generation = 0
+    generation, uses, sealed = 0, dict[tuple[str, str, int], int](), begin.count
+    public = ed25519.Ed25519PublicKey.from_public_bytes(seal_key) if seal_key is not None else None
     with path.open("rb") as file:
         if begin.count:
             _check_anchor(file.seek, file.read, begin)
         file.seek(size)
         for line in file:
             if not line.endswith(b"\n"):
-                return Scan(Head(count, size, last), len(line), generation)
+                return Scan(Head(count, size, last), len(line), generation, uses, count - sealed)
             body, tail = line[:-HASH_TAIL_BYTES], line[-HASH_TAIL_BYTES:]
-            last = hashlib.sha256(last + body).digest()
+            before, last = last, hashlib.sha256(last + body).digest()
             if tail != b"\t" + last.hex().encode() + b"\n" or not body.startswith(b'{"n":%d,' % (count + 1)):
                 raise LogBroken(f"line {count + 1} does not fit the chain")
             if SAVED_MARK in body:
                 generation = max(generation, int(json.loads(body)["e"][4]))
+            elif SEALED_MARK in body:
+                if public is not None:
+                    _check_seal(public, count, before, body)
+                sealed = count + 1
+            elif any(mark in body for mark in USES_MARKS):
+                _count_uses(uses, body)
             count += 1
             size += len(line)
-    return Scan(Head(count, size, last), 0, generation)
+    return Scan(Head(count, size, last), 0, generation, uses, count - sealed)
+
+
+def sealed_bytes(count: int, last_hash: bytes) -> bytes:
+    """What a seal signs: how many lines stand before it, and the hash of the last of them."""
+    return SEAL_LABEL + count.to_bytes(8, "big") + last_hash
+
+
+def _check_seal(public: ed25519.Ed25519PublicKey, count: int, before: bytes, body: bytes) -> None:
+    event = json.loads(body)["e"]
+    try:
+        public.verify(bytes.fromhex(event[5]), sealed_bytes(count, before))
+    except (InvalidSignature, ValueError) as error:
+        raise LogBroken(f"line {count + 1} is no seal of this HSM") from error
+
+
+def _count_uses(uses: Uses, body: bytes) -> None:
+    line = json.loads(body)
+    name, uid, op, _, subject, what = line["e"]
+    label, number = subject, 1
+    if op == "sign_many":
+        number = int(what.partition(" ")[0])
+    elif op == "open_session":
+        label = what.partition(" ")[2]
+    place = label, f"{name}/{uid}", line["t"] // DAY_MS
+    uses[place] = uses.get(place, 0) + number
 
 
 def _check_anchor(seek: Callable[[int], int], read: Callable[[int], bytes], anchor: Head) -> None:
@@ -99,6 +148,10 @@ class Log:
             raise
         self._head = scan.head
         self.saved_generation = scan.generation
+        self.uses = scan.uses
+        self._sealer: ed25519.Ed25519PrivateKey | None = None
+        self._sealed_count = scan.head.count - scan.unsealed
+        self._sealed_at_s = 0.0
         self._max_bytes = max_bytes
         self._clock_ms = clock_ms
         self._lock = threading.Lock()
@@ -119,11 +172,26 @@ class Log:
 
     def append(self, role: str, uid: int, op: str, outcome: str, subject: str, what: str) -> int:
         """Write one line and give its number. Raises LogFull when it cannot be written."""
+        return self._append(role, uid, op, outcome, subject, what)
+
+    def _append(
+        self,
+        role: str,
+        uid: int,
+        op: str,
+        outcome: str,
+        subject: str,
+        what: str = "",
+        sealer: ed25519.Ed25519PrivateKey | None = None,
+    ) -> int:
         names = f"{quoted(role)},{uid},{quoted(op)},{quoted(outcome)}"
-        rest = f"[{names},{quoted(subject)},{quoted(what)}]"
         with self._lock:
             head = self._head
             count = head.count + 1
+            if sealer is not None:
+                what = sealer.sign(sealed_bytes(head.count, head.last_hash)).hex()
+                self._sealed_count = count
+            rest = f"[{names},{quoted(subject)},{quoted(what)}]"
             body = f'{{"n":{count},"t":{self._clock_ms()},"e":{rest}}}'.encode()
             digest = hashlib.sha256(head.last_hash + body)
             line = body + b"\t" + digest.hexdigest().encode() + b"\n"
@@ -162,12 +230,31 @@ class Log:
             raise LogFull(self._failed) from error
         return head
 
+    @property
+    def seal_public(self) -> bytes | None:
+        """The public half of the key that seals, 32 bytes."""
+        return self._sealer.public_key().public_bytes_raw() if self._sealer is not None else None
+
+    def seal_with(self, key: ed25519.Ed25519PrivateKey) -> None:
+        """From now on seal the log with this key."""
+        self._sealer = key
+
+    def seal(self) -> None:
+        """Sign what stands there, unless a seal stands last already."""
+        if self._sealer is None or self.head.count == self._sealed_count:
+            return
+        self._sealed_at_s = time.monotonic()
+        self._append("hsm", 0, "seal", "ok", "", sealer=self._sealer)
+
     def _flush_loop(self) -> None:
         while not self._closing:
             self._dirty.wait()
             time.sleep(FLUSH_WAIT_S)
             self._dirty.clear()
             try:
+                if not self._closing and time.monotonic() - self._sealed_at_s >= SEAL_EVERY_S:
+                    self.seal()
+                    self._dirty.clear()
                 self.flush()
             except LogFull:
                 return

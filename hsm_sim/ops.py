@@ -1,4 +1,4 @@
-"""Operations on keys: making, listing, disabling, signing; and the table of all operations."""
+"""Operations on keys: making, listing, their states and caps, signing; and the table of all operations."""
 
 import hashlib
 from collections.abc import Callable
@@ -7,13 +7,16 @@ from typing import Any
 
 from hsm_sim.card_ops import CARD_SPECS
 from hsm_sim.core import Hsm, Peer, Spec, Target, by_any_label, by_label, no_key
-from hsm_sim.errors import BadRequest, Denied
-from hsm_sim.keys import KeyState, Kind, Role, Use, load_key, new_secret
+from hsm_sim.errors import BadRequest, Denied, NoSuchKey
+from hsm_sim.keys import NO_TERMS, STEPS, KeyInfo, KeyState, Kind, Terms, Use, make_key, new_secret
+from hsm_sim.meter import Cap
+from hsm_sim.people_ops import PEOPLE_SPECS
 from hsm_sim.policy import Op
 from hsm_sim.store import State
 
 RANDOM_MAX_BYTES = 1024
 BATCH_MAX = 4096
+KEYS_AT_ONCE = 1000
 
 
 def new_key(hsm: Hsm, peer: Peer, args: list[Any]) -> Target:
@@ -38,19 +41,33 @@ def _status(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> list[int]:
 
 
 def _keys(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> list[Any]:
-    return [one.info.to_wire() for one in hsm.state.keys.values()]
+    """A page of keys, in the order in which they were made: after which label, and how many."""
+    after, most = args
+    if not 1 <= most <= KEYS_AT_ONCE:
+        raise BadRequest(f"1 to {KEYS_AT_ONCE} keys at once")
+    held = hsm.state.keys
+    if after and after not in held:
+        raise NoSuchKey(after)
+    labels = list(held)
+    begin = labels.index(after) + 1 if after else 0
+    return [_told(hsm, held[label].info) for label in labels[begin : begin + most]]
+
+
+def _told(hsm: Hsm, info: KeyInfo) -> list[Any]:
+    return replace(info, uses=hsm.uses_of(info.label)).to_wire()
 
 
 def _info(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> list[Any]:
-    return hsm.state.keys[args[0]].info.to_wire()
+    return _told(hsm, hsm.state.keys[args[0]].info)
 
 
 def _generate(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> list[Any]:
-    label, kind_name, use, scope = args
+    label, kind_name, use, scope, terms, is_active = args
     if kind_name not in set(Kind):
         raise BadRequest(f"no kind {kind_name!r:.40}")
     kind = Kind(kind_name)
-    return _add(hsm, label, kind, _use(use), scope, new_secret(kind, hsm.random))
+    state = KeyState.ACTIVE if is_active else KeyState.PRE_ACTIVE
+    return _add(hsm, label, kind, _use(use), scope, new_secret(kind, hsm.random), Terms.from_wire(terms), state)
 
 
 def _load_transport(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> list[Any]:
@@ -60,35 +77,52 @@ def _load_transport(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> li
     return _add(hsm, label, Kind.SCP03_SET, Use.TRANSPORT, [], enc + mac + dek)
 
 
-def _add(hsm: Hsm, label: str, kind: Kind, use: Use, scope: list[Any], secret: bytes) -> list[Any]:
+def _add(
+    hsm: Hsm,
+    label: str,
+    kind: Kind,
+    use: Use,
+    scope: list[Any],
+    secret: bytes,
+    terms: Terms = NO_TERMS,
+    state: KeyState = KeyState.ACTIVE,
+) -> list[Any]:
     if not all(isinstance(one, str) for one in scope):
         raise BadRequest("scope is a list of agency prefixes")
-    key = load_key(label, kind, use, tuple(scope), int(hsm.clock_s()), secret, KeyState.ACTIVE)
+    key = make_key(label, kind, use, tuple(scope), int(hsm.clock_s()), secret, state, terms)
     hsm.add_key(key)
     return key.info.to_wire()
 
 
-def _disable(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> None:
-    label = args[0]
-
-    def disable(state: State) -> State:
-        key = state.keys[label]
-        disabled = replace(key, info=replace(key.info, state=KeyState.DISABLED))
-        return replace(state, keys={**state.keys, label: disabled})
-
-    hsm.change(disable)
+def _set_state(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> None:
+    label, name = args
+    if name not in set(KeyState) or name == KeyState.DESTROYED:
+        raise BadRequest(f"no state {name[:16]!r} to be set")
+    _step(hsm, label, KeyState(name))
 
 
 def _destroy(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> None:
-    label = args[0]
-    hsm.change(lambda state: replace(state, keys={name: key for name, key in state.keys.items() if name != label}))
+    _step(hsm, args[0], KeyState.DESTROYED)
 
 
-def _set_pin(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> None:
-    role, pin = args
-    if role not in set(Role):
-        raise BadRequest(f"no role {role!r:.40}")
-    hsm.set_pins({Role(role): pin})
+def _step(hsm: Hsm, label: str, following: KeyState) -> None:
+    def step(state: State) -> State:
+        key = state.keys[label]
+        if following not in STEPS[key.info.state]:
+            raise BadRequest(f"{label}: from {key.info.state} no way leads to {following}")
+        return replace(state, keys={**state.keys, label: key.in_state(following)})
+
+    hsm.change(step)
+
+
+def _set_cap(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> None:
+    label, per_second, per_day = args
+    cap = Cap.checked(per_second, per_day)
+    hsm.change(lambda state: replace(state, caps={**state.caps, label: cap}))
+
+
+def _caps(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> list[Any]:
+    return [[label, cap.per_second, cap.per_day] for label, cap in hsm.state.caps.items()]
 
 
 def _sign(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> bytes:
@@ -106,9 +140,10 @@ def _signer(target: Target, use: str) -> Callable[[bytes], bytes]:
     """The key's signing function, if the caller means what the key is for."""
     if use != target.use:
         raise Denied(f"{target.subject} is for {target.use}, not for {use[:40]}")
-    if target.key is None or target.key.sign is None:
+    sign = target.key.sign if target.key is not None else None
+    if sign is None:
         raise Denied(f"{target.subject} does not sign")
-    return target.key.sign
+    return sign
 
 
 def _random(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> bytes:
@@ -118,8 +153,9 @@ def _random(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> bytes:
 
 
 def _log_head(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> list[Any]:
-    head = hsm.log.head
-    return [head.count, head.size_bytes, head.last_hash]
+    hsm.log.seal()
+    head, key = hsm.log.head, hsm.log.seal_public
+    return [head.count, head.size_bytes, head.last_hash, key]
 
 
 def _signed(args: list[Any]) -> str:
@@ -133,19 +169,29 @@ def _signed_many(args: list[Any]) -> str:
     return f"{len(args[2])} {hashlib.sha256(b''.join(hashes)).hexdigest()[:32]}"
 
 
-S, B, I, L = (str,), (bytes,), (int,), (list,)  # noqa: E741 - one letter each, for the table
+def _one(args: list[Any]) -> int:
+    return 1
+
+
+def _as_many(args: list[Any]) -> int:
+    return len(args[2])
+
+
+S, B, I, L, Y = (str,), (bytes,), (int,), (list,), (bool,)  # noqa: E741 - one letter each, for the table
 SPECS: dict[str, Spec] = {
     Op.STATUS: Spec((), no_key, _status),
-    Op.KEYS: Spec((), no_key, _keys),
+    Op.KEYS: Spec((S, I), no_key, _keys),
     Op.INFO: Spec((S,), by_any_label, _info),
-    Op.GENERATE: Spec((S, S, S, L), new_key, _generate, lambda args: f"{args[1]} {args[2]}"[:64]),
+    Op.GENERATE: Spec((S, S, S, L, L, Y), new_key, _generate, lambda args: f"{args[1]} {args[2]}"[:64]),
     Op.LOAD_TRANSPORT: Spec((S, B, B, B), transport_key, _load_transport),
-    Op.DISABLE: Spec((S,), by_any_label, _disable),
+    Op.SET_STATE: Spec((S, S), by_any_label, _set_state, lambda args: args[1][:16]),
     Op.DESTROY: Spec((S,), by_any_label, _destroy),
-    Op.SET_PIN: Spec((S, S), no_key, _set_pin),
-    Op.SIGN: Spec((S, S, B), by_label, _sign, _signed),
-    Op.SIGN_MANY: Spec((S, S, L), by_label, _sign_many, _signed_many),
+    Op.SET_CAP: Spec((S, I, I), by_any_label, _set_cap, lambda args: f"{args[1]}/s {args[2]}/day"),
+    Op.CAPS: Spec((), no_key, _caps),
+    Op.SIGN: Spec((S, S, B), by_label, _sign, _signed, _one),
+    Op.SIGN_MANY: Spec((S, S, L), by_label, _sign_many, _signed_many, _as_many),
     Op.RANDOM: Spec((I,), no_key, _random),
     Op.LOG_HEAD: Spec((), no_key, _log_head),
     **CARD_SPECS,
+    **PEOPLE_SPECS,
 }

@@ -14,9 +14,20 @@ class Op(StrEnum):
     INFO = "info"
     GENERATE = "generate"
     LOAD_TRANSPORT = "load_transport"
-    DISABLE = "disable"
+    SET_STATE = "set_state"
     DESTROY = "destroy"
+    SET_CAP = "set_cap"
+    CAPS = "caps"
     SET_PIN = "set_pin"
+    ADD_PERSON = "add_person"
+    REMOVE_PERSON = "remove_person"
+    PERSONS = "persons"
+    SET_PERSONS_NEEDED = "set_persons_needed"
+    PROPOSE = "propose"
+    PROPOSALS = "proposals"
+    APPROVE = "approve"
+    CARRY_OUT = "carry_out"
+    ALLOCATE = "allocate"
     SIGN = "sign"
     SIGN_MANY = "sign_many"
     RANDOM = "random"
@@ -47,9 +58,20 @@ ALLOWED: dict[Op, dict[Role, frozenset[Use | None]]] = {
     Op.LOG_HEAD: {Role.SO: NO_KEY, Role.AUDITOR: NO_KEY},
     Op.GENERATE: {Role.SO: ANY_USE - {Use.TRANSPORT}},
     Op.LOAD_TRANSPORT: {Role.SO: frozenset({Use.TRANSPORT})},
-    Op.DISABLE: {Role.SO: ANY_USE},
+    Op.SET_STATE: {Role.SO: ANY_USE},
     Op.DESTROY: {Role.SO: ANY_USE},
+    Op.SET_CAP: {Role.SO: ANY_USE},
+    Op.CAPS: {Role.SO: NO_KEY, Role.AUDITOR: NO_KEY, Role.USER: NO_KEY},
     Op.SET_PIN: {Role.SO: NO_KEY},
+    Op.ADD_PERSON: {Role.SO: NO_KEY},
+    Op.REMOVE_PERSON: {Role.SO: NO_KEY},
+    Op.PERSONS: {Role.SO: NO_KEY, Role.AUDITOR: NO_KEY},
+    Op.SET_PERSONS_NEEDED: {Role.SO: NO_KEY},
+    Op.PROPOSE: {Role.SO: NO_KEY},
+    Op.PROPOSALS: {Role.SO: NO_KEY, Role.AUDITOR: NO_KEY},
+    Op.APPROVE: {Role.SO: NO_KEY},
+    Op.CARRY_OUT: {Role.SO: NO_KEY},
+    Op.ALLOCATE: {Role.ALLOCATOR: NO_KEY},
     Op.SIGN: {Role.USER: EVERYDAY, Role.SO: frozenset({Use.ROOT})},
     Op.SIGN_MANY: {Role.USER: EVERYDAY, Role.SO: frozenset({Use.ROOT})},
     Op.RANDOM: {Role.USER: NO_KEY, Role.SO: NO_KEY},
@@ -65,6 +87,25 @@ ALLOWED: dict[Op, dict[Role, frozenset[Use | None]]] = {
     Op.CLOSE_SESSION: {Role.USER: CARD_KEYS},
     Op.REVEAL_PIN: {Role.USER: NO_KEY},
 }
+
+# What one person must not do alone where the store says that it takes several.
+_FOR_SEVERAL: dict[Op, frozenset[Use | None]] = {
+    Op.GENERATE: frozenset({Use.ROOT}),
+    Op.SIGN: frozenset({Use.ROOT}),
+    Op.SIGN_MANY: frozenset({Use.ROOT}),
+    Op.DESTROY: ANY_USE,
+    Op.SET_CAP: ANY_USE,
+    Op.SET_PIN: NO_KEY,
+    Op.ADD_PERSON: NO_KEY,
+    Op.REMOVE_PERSON: NO_KEY,
+    Op.SET_PERSONS_NEEDED: NO_KEY,
+}
+
+
+def is_for_several(op: Op, use: Use | None) -> bool:
+    """Does this operation take a quorum, where one is set."""
+    uses = _FOR_SEVERAL.get(op)
+    return uses is not None and use in uses
 
 
 def check(role: Role, op: Op, use: Use | None) -> None:

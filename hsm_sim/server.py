@@ -31,15 +31,15 @@ def peer_uid(connected: socket.socket) -> int:
 class Server:
     """Listens for clients of the allowed users. `serve` runs until `stop`."""
 
-    def __init__(self, hsm: Hsm, path: Path, allowed_uids: Collection[int], is_shared: bool) -> None:
-        self._hsm = hsm
+    def __init__(self, listener: socket.socket, path: Path, allowed_uids: Collection[int]) -> None:
         self._path = path
         self._allowed_uids = frozenset(allowed_uids)
         self._free = threading.Semaphore(CONNECTIONS_MAX)
-        self._listener = _listen(path, 0o666 if is_shared else 0o600)
+        self._listener = listener
 
-    def serve(self) -> None:
+    def serve(self, hsm: Hsm) -> None:
         """Accept connections until the listener is closed."""
+        self._hsm = hsm
         while True:
             try:
                 connected, _ = self._listener.accept()
@@ -108,7 +108,7 @@ def _tell(frames: FrameSocket, error: HsmError) -> None:
         log.debug("hsm client did not wait for %s: %s", error.code, gone)
 
 
-def _listen(path: Path, mode: int) -> socket.socket:
+def listen(path: Path, mode: int) -> socket.socket:
     """A listening socket at `path`. A dead one left by a killed process is replaced; a live one is not."""
     probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:

@@ -37,7 +37,51 @@ HELP: Mapping[str, tuple[str, str]] = {
         "system user who may connect (default: only the one that runs it)",
     ),
     "log-max-bytes": ("cỡ lớn nhất của nhật ký; đầy thì HSM ngừng", "largest log; when it is full the HSM stops"),
-    "role": ("vai trò: so, user hoặc auditor", "role: so, user or auditor"),
+    "role": ("tên người đăng nhập, mặc định là tên vai trò", "who logs in; by default the role's name"),
+    "shares": (
+        "khởi động còn niêm phong, chờ người giữ nhập phần bí mật (hsm-sim unseal)",
+        "start sealed and wait for holders to enter their shares (hsm-sim unseal)",
+    ),
+    "persons-needed": (
+        "số người phải cùng đồng ý cho việc quan trọng",
+        "how many persons an important operation takes",
+    ),
+    "fault": ("lỗi giả lập để thử, ví dụ latency=0.05", "a fault for tests, such as latency=0.05"),
+    "seal-key": ("khóa công khai niêm phong nhật ký, dạng hex", "public key that seals the log, in hex"),
+    "state": ("đổi trạng thái một khóa", "lead a key to its next state"),
+    "destroy": ("hủy một khóa không còn dùng", "destroy a key that is out of use"),
+    "cap": ("giới hạn số lần dùng một khóa", "limit how often a key is used"),
+    "per-second": ("mỗi giây, mỗi người dùng; 0: không giới hạn", "a second and client; 0: no limit"),
+    "per-day": ("mỗi ngày, mỗi người dùng; 0: không giới hạn", "a day and client; 0: no limit"),
+    "persons": ("ai được đăng nhập", "who may log in"),
+    "add-person": ("thêm người", "let one more person log in"),
+    "remove-person": ("bớt người", "let a person log in no more"),
+    "person-role": ("vai trò: so, user, auditor hoặc allocator", "role: so, user, auditor or allocator"),
+    "new-pin-file": ("tệp chứa PIN của người mới", "file with the new person's PIN"),
+    "proposals": ("việc đang chờ đủ người đồng ý", "what waits for persons"),
+    "approve": ("đồng ý một việc đang chờ", "agree to what waits"),
+    "proposal": ("8 chữ số đầu của đề nghị trở lên", "8 or more first digits of the proposal"),
+    "log-head": (
+        "đầu nhật ký và khóa niêm phong, để kiểm soát viên giữ",
+        "where the log stands, for auditors",
+    ),
+    "label": ("nhãn khóa", "label of the key"),
+    "name": ("tên người", "the person's name"),
+    "unseal": ("nhập phần bí mật của mình để mở HSM", "enter your share to open the HSM"),
+    "share-file": (
+        "tệp chứa phần bí mật (mặc định: gõ vào, không hiện)",
+        "file with the share (default: typed, not shown)",
+    ),
+    "share-out": (
+        "tệp mới cho phần của một người giữ; lặp lại cho mỗi người",
+        "new file for one holder's share; once for each",
+    ),
+    "threshold": ("cần bao nhiêu phần để mở", "how many shares open"),
+    "split": ("chia bí mật mở kho cho nhiều người giữ", "split the store's secret among holders"),
+    "backup": ("sao lưu kho dưới một khóa riêng, chia thành phần", "copy the store under a key of its own, in shares"),
+    "backup-to": ("tệp sao lưu mới", "the new backup file"),
+    "restore": ("dựng lại kho từ bản sao lưu", "make a store from a backup"),
+    "restore-from": ("tệp sao lưu", "the backup file"),
     "pin-fd": ("mô tả tệp chứa PIN", "descriptor to read the PIN from"),
     "pin-file": ("tệp chứa PIN", "file to read the PIN from"),
     "lang": ("ngôn ngữ: vi hoặc en", "language: vi or en"),
@@ -47,7 +91,11 @@ ERRORS: Mapping[str, tuple[str, str]] = {
     "denied": ("không được phép", "not allowed"),
     "wrong-pin": ("sai PIN", "wrong PIN"),
     "pin-locked": ("PIN đã bị khóa", "the PIN is locked"),
-    "no-such-key": ("không có khóa này", "no such key"),
+    "no-such-key": ("không có khóa này, hoặc khóa không dùng được lúc này", "no such key, or it does not work now"),
+    "capped": ("đã dùng khóa đến giới hạn", "the key was used as often as it may be"),
+    "needs-quorum": ("việc này cần thêm người đồng ý", "this takes more persons"),
+    "busy": ("HSM đang bận", "the HSM is busy"),
+    "zeroised": ("HSM đã tự xóa khóa vì bị mở nắp", "the HSM has destroyed its keys: its case was opened"),
     "log-full": ("nhật ký đầy", "the log is full"),
     "log-broken": ("nhật ký đã bị sửa hoặc hỏng", "the log was changed or is damaged"),
     "store-sealed": ("không mở được kho khóa", "the store does not open"),
@@ -73,9 +121,36 @@ HINTS: Mapping[str, tuple[str, str]] = {
         "check --store and the secret; --init is for the first time only",
     ),
     "hsm-gone": ("chạy: hsm-sim serve", "run: hsm-sim serve"),
+    "needs-quorum": ("xem: hsm-sim proposals", "see: hsm-sim proposals"),
+    "capped": (
+        "chờ đến giây hoặc ngày sau, hoặc nâng giới hạn: hsm-sim cap",
+        "wait for the next second or day, or raise the cap: hsm-sim cap",
+    ),
+    "zeroised": ("dựng lại từ bản sao lưu: hsm-sim restore", "restore a backup: hsm-sim restore"),
     "bad-secret": ("xem: hsm-sim serve --help", "see: hsm-sim serve --help"),
 }
 
+SAID: Mapping[str, tuple[str, str]] = {
+    "done": ("xong", "done"),
+    "waits": (
+        "cần {needed} người. Người khác gõ: hsm-sim approve {proposal}\nbăm của việc này: {digest}",
+        "takes {needed} persons. The others type: hsm-sim approve {proposal}\nhash of the operation: {digest}",
+    ),
+    "approved": ("đã có {have} trên {needed} người", "{have} of {needed} persons"),
+    "share-taken": ("đã nhận phần bí mật: {have} trên {needed}", "share taken: {have} of {needed}"),
+    "opened": ("đủ {needed} phần: HSM đã mở", "{needed} shares: the HSM is open"),
+    "split": (
+        "đã chia thành {count} phần, cần {threshold} phần để mở; giao mỗi tệp cho một người rồi xóa",
+        "split into {count} shares, {threshold} of them open; give each file to one holder and delete it",
+    ),
+    "backed-up": ("đã sao lưu {keys} khóa vào {path}", "{keys} keys copied to {path}"),
+    "restored": ("đã dựng lại {keys} khóa trong {path}", "{keys} keys restored in {path}"),
+}
+
+LOG_SEALED = (
+    "mọi niêm phong đều đúng; {unsealed} dòng cuối chưa niêm phong",
+    "every seal is right; {unsealed} lines at the end are not sealed yet",
+)
 LOG_GOOD = ("nhật ký nguyên vẹn: {count} dòng, băm cuối {digest}", "log is whole: {count} lines, last hash {digest}")
 LOG_TORN = ("dòng cuối dở dang: {bytes} byte", "unfinished last line: {bytes} bytes")
 

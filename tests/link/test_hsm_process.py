@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,12 +60,13 @@ def test_a_key_made_over_the_socket_signs_and_outlives_kill_and_restart(hsm: Hsm
         with pytest.raises(KeyExists):
             officer.generate("card-H49", "ec-p256", "card", ("H49",))
         assert is_signature(info, b"claims", user.sign("card-H49", "card", b"claims"))
-        for _ in range(2):
+        for uses in (1, 2):
             hsm.kill()
             hsm.start()
-            assert user.keys() == [info]  # the same client: it connects and logs in again
+            # the same client: it connects and logs in again; uses that the kill took from memory stand in the log
+            assert user.keys() == [replace(info, uses=uses)]
             assert is_signature(info, b"claims", user.sign("card-H49", "card", b"claims"))
-            assert officer.info("card-H49") == info
+            assert officer.info("card-H49") == replace(info, uses=uses + 1)
         batch = [bytes((n,)) for n in range(100)]
         for data, signature in zip(batch, user.sign_many("card-H49", Use.CARD, batch), strict=True):
             assert is_signature(info, data, signature)

@@ -23,9 +23,9 @@ OFFICER = Peer(Role.SO, 0)
 @pytest.fixture
 def hsm(tmp_path: Path) -> Any:
     opened = HsmWorld(tmp_path).open()
-    opened.call(OFFICER, "generate", ["master", "aes-256", "card-master", []])
+    opened.call(OFFICER, "generate", ["master", "aes-256", "card-master", [], [0, 0, 0], True])
     opened.call(OFFICER, "load_transport", ["batch", TRANSPORT.enc, TRANSPORT.mac, TRANSPORT.dek])
-    opened.call(OFFICER, "generate", ["signer", "ec-p256", "card", []])
+    opened.call(OFFICER, "generate", ["signer", "ec-p256", "card", [], [0, 0, 0], True])
     yield opened
     opened.close()
 

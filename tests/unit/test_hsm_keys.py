@@ -1,5 +1,6 @@
 """Keys, roles and uses, PINs and the sealed store, in one process."""
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -20,12 +21,11 @@ from hsm_sim.errors import (
     Denied,
     HsmError,
     KeyExists,
-    NoSuchKey,
     PinLocked,
     StoreSealed,
     WrongPin,
 )
-from hsm_sim.keys import SIGNING_USES, KeyInfo, KeyState, Kind, Role, Use
+from hsm_sim.keys import SIGNING_USES, KeyInfo, Kind, Role, Use
 from hsm_sim.ops import SPECS
 from hsm_sim.policy import Op
 from hsm_sim.store import read_state
@@ -46,7 +46,8 @@ def hsm(world: HsmWorld) -> Any:
 
 
 def generate(hsm: Hsm, label: str, use: Use, kind: Kind = Kind.EC_P256) -> KeyInfo:
-    return KeyInfo.from_wire(hsm.call(Peer(Role.SO, 0), "generate", [label, str(kind), str(use), ["H49"]]))
+    args = [label, str(kind), str(use), ["H49"], [0, 0, 0], True]
+    return KeyInfo.from_wire(hsm.call(Peer(Role.SO, 0), "generate", args))
 
 
 def verify_es256(public: bytes, signature: bytes, data: bytes) -> None:
@@ -93,13 +94,13 @@ def test_an_audit_key_may_be_ed25519(hsm: Hsm) -> None:
 )
 def test_a_kind_that_does_not_fit_its_use_is_refused(hsm: Hsm, kind: str, use: str) -> None:
     with pytest.raises((BadRequest, Denied)):
-        hsm.call(Peer(Role.SO, 0), "generate", ["key", kind, use, []])
+        hsm.call(Peer(Role.SO, 0), "generate", ["key", kind, use, [], [0, 0, 0], True])
 
 
 @pytest.mark.parametrize("label", ["", "x" * 65, "a\nb"])
 def test_a_label_must_be_short_and_printable(hsm: Hsm, label: str) -> None:
     with pytest.raises(BadRequest, match="label"):
-        hsm.call(Peer(Role.SO, 0), "generate", [label, "ec-p256", "card", []])
+        hsm.call(Peer(Role.SO, 0), "generate", [label, "ec-p256", "card", [], [0, 0, 0], True])
 
 
 def test_a_label_is_given_once(hsm: Hsm) -> None:
@@ -120,38 +121,32 @@ def test_nothing_that_is_told_of_a_key_holds_its_secret(hsm: Hsm) -> None:
     generate(hsm, "key", Use.CARD)
     generate(hsm, "master", Use.CARD_MASTER, Kind.AES_256)
     hsm.call(Peer(Role.SO, 0), "load_transport", ["batch", *AES_SET])
-    told = repr(hsm.call(Peer(Role.USER, 0), "keys", [])) + repr(hsm.state)
+    told = repr(hsm.call(Peer(Role.USER, 0), "keys", ["", 100])) + repr(hsm.state)
     for key in hsm.state.keys.values():
         assert key.secret.hex() not in told
         assert repr(key.secret) not in told
 
 
-def test_a_disabled_key_is_known_and_does_nothing(hsm: Hsm) -> None:
-    generate(hsm, "key", Use.CARD)
-    hsm.call(Peer(Role.SO, 0), "disable", ["key"])
-    assert KeyInfo.from_wire(hsm.call(Peer(Role.USER, 0), "info", ["key"])).state is KeyState.DISABLED
-    with pytest.raises(NoSuchKey):
-        hsm.call(Peer(Role.USER, 0), "sign", ["key", "card", b"data"])
-    hsm.call(Peer(Role.SO, 0), "destroy", ["key"])
-    with pytest.raises(NoSuchKey):
-        hsm.call(Peer(Role.USER, 0), "info", ["key"])
-
-
+OFFICERS_ALONE = {
+    *(Op.SET_STATE, Op.DESTROY, Op.SET_CAP, Op.SET_PIN, Op.ADD_PERSON, Op.REMOVE_PERSON, Op.SET_PERSONS_NEEDED),
+    *(Op.PROPOSE, Op.APPROVE, Op.CARRY_OUT),
+}
 MAY = {
     (Role.SO, Op.GENERATE),
     (Role.SO, Op.LOAD_TRANSPORT),
-    (Role.SO, Op.DISABLE),
-    (Role.SO, Op.DESTROY),
-    (Role.SO, Op.SET_PIN),
+    *((Role.SO, op) for op in OFFICERS_ALONE),
     (Role.SO, Op.SIGN),
     (Role.SO, Op.SIGN_MANY),
     (Role.SO, Op.RANDOM),
     (Role.SO, Op.LOG_HEAD),
     (Role.SO, Op.DERIVE_CHECK),
-    (Role.AUDITOR, Op.LOG_HEAD),
+    (Role.ALLOCATOR, Op.ALLOCATE),
+    *((Role.AUDITOR, op) for op in (Op.LOG_HEAD, Op.CAPS, Op.PERSONS, Op.PROPOSALS)),
+    *((Role.SO, op) for op in (Op.CAPS, Op.PERSONS, Op.PROPOSALS)),
     *(
         (Role.USER, op)
-        for op in set(Op) - {Op.GENERATE, Op.LOAD_TRANSPORT, Op.DISABLE, Op.DESTROY, Op.SET_PIN, Op.LOG_HEAD}
+        for op in set(Op)
+        - {Op.GENERATE, Op.LOAD_TRANSPORT, Op.LOG_HEAD, Op.ALLOCATE, Op.PERSONS, Op.PROPOSALS, *OFFICERS_ALONE}
     ),
     *((role, op) for role in Role for op in (Op.STATUS, Op.KEYS, Op.INFO)),
 }
@@ -197,7 +192,11 @@ def test_every_operation_has_a_row_in_both_tables() -> None:
         ("random", [1025]),
         ("sign_many", ["k", "card", [b"", 1]]),
         ("sign_many", ["k", "card", [b""] * 4097]),
-        ("generate", ["x", "ec-p256", "card", [1]]),
+        ("generate", ["x", "ec-p256", "card", [1], [0, 0, 0], True]),
+        ("generate", ["x", "ec-p256", "card", [], [0, 0], True]),
+        ("generate", ["x", "ec-p256", "card", [], [2, 1, 0], True]),
+        ("generate", ["x", "ec-p256", "card", [], [0, 0, -1], True]),
+        ("generate", ["x", "ec-p256", "card", []]),
     ],
 )
 def test_a_request_of_another_form_is_refused(hsm: Hsm, name: Any, args: list[Any]) -> None:
@@ -266,10 +265,10 @@ def test_keys_are_the_same_after_a_restart(world: HsmWorld) -> None:
     hsm = world.open()
     info = generate(hsm, "key", Use.CARD)
     generate(hsm, "master", Use.CARD_MASTER, Kind.AES_256)
-    before = hsm.call(Peer(Role.USER, 0), "keys", [])
+    before = hsm.call(Peer(Role.USER, 0), "keys", ["", 100])
     hsm.close()
     hsm = world.open()
-    assert hsm.call(Peer(Role.USER, 0), "keys", []) == before
+    assert hsm.call(Peer(Role.USER, 0), "keys", ["", 100]) == before
     assert info.public
     verify_es256(info.public, hsm.call(Peer(Role.USER, 0), "sign", ["key", "card", b"x"]), b"x")
     hsm.close()
@@ -329,13 +328,16 @@ def test_two_processes_do_not_share_a_store(world: HsmWorld, hsm: Hsm) -> None:
     assert "another process" in done.stderr
 
 
-def test_a_store_that_cannot_be_written_changes_nothing(world: HsmWorld, hsm: Hsm) -> None:
-    (world.folder / "store.new").mkdir()
-    with pytest.raises(StoreSealed, match="cannot be written"):
-        generate(hsm, "key", Use.CARD)
+def test_a_store_that_cannot_be_written_changes_nothing(
+    world: HsmWorld, hsm: Hsm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr("hsm_sim.store.os.pwrite", lambda file, data, at: os.write(file, data[:9]))
+        with pytest.raises(StoreSealed, match="cannot be written"):
+            generate(hsm, "key", Use.CARD)
     assert "key" not in hsm.state.keys
-    (world.folder / "store.new").rmdir()
     generate(hsm, "key", Use.CARD)
+    assert "key" in read_state(world.store_path, SECRET).keys
 
 
 def test_a_state_is_read_back_as_it_was_written(world: HsmWorld, hsm: Hsm) -> None:

@@ -25,7 +25,7 @@ def world(tmp_path: Path) -> HsmWorld:
 
 def a_busy_hsm(world: HsmWorld) -> Hsm:
     hsm = world.open()
-    hsm.call(OFFICER, "generate", ["key", "ec-p256", "card", []])
+    hsm.call(OFFICER, "generate", ["key", "ec-p256", "card", [], [0, 0, 0], True])
     for n in range(20):
         hsm.call(USER, "sign", ["key", "card", bytes((n,))])
     return hsm
@@ -41,7 +41,7 @@ def test_each_operation_leaves_a_line_before_it_is_answered(world: HsmWorld) -> 
     hsm.call(USER, "sign", ["key", "card", b"data"])
     hsm.call(USER, "sign_many", ["key", "card", [b"a", b"b"]])
     with pytest.raises(Denied):
-        hsm.call(USER, "generate", ["other", "ec-p256", "card", []])
+        hsm.call(USER, "generate", ["other", "ec-p256", "card", [], [0, 0, 0], True])
     with pytest.raises(Denied):
         hsm.call(USER, "sign", ["key", "qr", b"data"])
     with pytest.raises(SessionLost):
@@ -191,7 +191,7 @@ def test_a_disk_that_fails_to_sync_stops_the_hsm(tmp_path: Path, monkeypatch: py
 def test_texts_that_look_like_the_logs_own_do_not_pass_for_them(world: HsmWorld) -> None:
     hsm = world.open()
     with pytest.raises(Denied):
-        hsm.call(USER, "generate", ['x","store","saved","99', "ec-p256", "card", []])
+        hsm.call(USER, "generate", ['x","store","saved","99', "ec-p256", "card", [], [0, 0, 0], True])
     with pytest.raises(Denied):
         hsm.login('a","store","sav', "x", 0)
     hsm.close()

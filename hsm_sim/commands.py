@@ -1,0 +1,325 @@
+"""What officers, holders of shares and auditors type: `hsm-sim keys`, `state`, `cap`, `persons`, `approve`, `unseal`.
+
+Each command is one call over the socket under a person's own PIN. What takes several persons is proposed and waits; the
+others see it with `hsm-sim proposals` and agree with `hsm-sim approve`.
+"""
+
+import argparse
+import json
+import os
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hsm_sim import texts
+from hsm_sim.client import Client, Proposal
+from hsm_sim.core import Hsm, Peer
+from hsm_sim.errors import BadRequest, HsmGone, error_from_wire
+from hsm_sim.frames import FrameSocket
+from hsm_sim.keys import KeyState, Role
+from hsm_sim.policy import Op
+from hsm_sim.shares import combine, split
+from hsm_sim.store import SECRET_BYTES, State, read_state, write_copy
+from hsm_sim.unseal import UNSEAL
+
+SECRET_MAX_BYTES = 4096
+SHARE_MAX_CHARS = 1024
+ANSWER_WAIT_S = 30.0
+PROPOSAL_WAIT_S = 3600.0
+
+
+class BadSecret(Exception):
+    """What came in through the secret's descriptor or file is not what is wanted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What an embedded HSM is handed at its start; at --init also PINs of the roles, and further officers by name."""
+
+    store_secret: bytes
+    pins: Mapping[Role, str]
+    officers: Mapping[str, str]
+
+    def __repr__(self) -> str:
+        return "Given(...)"
+
+
+def read_once(descriptor: int | None, path: Path | None, what: str) -> str:
+    """Read one line of a secret from a descriptor or a file."""
+    if (descriptor is None) == (path is None):
+        raise BadSecret(f"want either --{what}-fd or --{what}-file")
+    with open(descriptor if descriptor is not None else str(path), encoding="utf-8") as source:
+        return source.readline(SECRET_MAX_BYTES).strip()
+
+
+def read_secret(descriptor: int | None, path: Path | None) -> Given:
+    """Read the store's secret and, where they are given, the PINs. Raises BadSecret."""
+    try:
+        told = json.loads(read_once(descriptor, path, "secret"))
+        secret = bytes.fromhex(told["store_secret"])
+        pins = {Role(role): str(pin) for role, pin in told.get("pins", {}).items()}
+        officers = {str(name): str(pin) for name, pin in told.get("officers", {}).items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadSecret("want JSON with store_secret and, at --init, pins of so, user, auditor") from error
+    if len(secret) != SECRET_BYTES:
+        raise BadSecret(f"store_secret has {len(secret)} bytes, want {SECRET_BYTES}")
+    return Given(secret, pins, officers)
+
+
+def add_officers(hsm: Hsm, officers: Mapping[str, str]) -> None:
+    """Let the further officers of a new store log in."""
+    peer = Peer(Role.SO, os.getuid())
+    for name, pin in officers.items():
+        hsm.call(peer, "add_person", [name, str(Role.SO), pin])
+
+
+def add_to(parsers: Any, help_of: Callable[[str], str], lang: str) -> None:
+    """Add the parsers of these commands."""
+
+    def command(
+        name: str, run: Callable[[argparse.Namespace], int], role: Role, *words: str
+    ) -> argparse.ArgumentParser:
+        parser: argparse.ArgumentParser = parsers.add_parser(name, help=help_of(name))
+        parser.add_argument("--socket", type=Path, required=True, help=help_of("socket"))
+        parser.add_argument("--role", "--as", dest="role", default=str(role), metavar="NAME", help=help_of("role"))
+        pin = parser.add_mutually_exclusive_group(required=True)
+        pin.add_argument("--pin-fd", type=int, help=help_of("pin-fd"))
+        pin.add_argument("--pin-file", type=Path, help=help_of("pin-file"))
+        for word in words:
+            parser.add_argument(word, help=help_of(word))
+        parser.set_defaults(run=run, lang=lang)
+        return parser
+
+    command("keys", _keys, Role.USER)
+    command("status", _status, Role.USER)
+    state = command("state", _state, Role.SO, "label")
+    state.add_argument("state", choices=[str(one) for one in KeyState if one is not KeyState.DESTROYED])
+    command("destroy", _destroy, Role.SO, "label")
+    cap = command("cap", _cap, Role.SO, "label")
+    cap.add_argument("--per-second", type=int, default=0, help=help_of("per-second"))
+    cap.add_argument("--per-day", type=int, default=0, help=help_of("per-day"))
+    command("persons", _persons, Role.SO)
+    add = command("add-person", _add_person, Role.SO, "name")
+    add.add_argument("person_role", choices=[str(one) for one in Role], help=help_of("person-role"))
+    add.add_argument("--new-pin-file", type=Path, required=True, help=help_of("new-pin-file"))
+    command("remove-person", _remove_person, Role.SO, "name")
+    needed = command("persons-needed", _persons_needed, Role.SO)
+    needed.add_argument("number", type=int)
+    command("proposals", _proposals, Role.SO)
+    command("approve", _approve, Role.SO, "proposal")
+    command("log-head", _log_head, Role.AUDITOR)
+
+    unseal = parsers.add_parser("unseal", help=help_of("unseal"))
+    unseal.add_argument("--socket", type=Path, required=True, help=help_of("socket"))
+    unseal.add_argument("--share-file", type=Path, help=help_of("share-file"))
+    unseal.set_defaults(run=_unseal, lang=lang)
+    shares = parsers.add_parser("split", help=help_of("split"))
+    _secret_options(shares, help_of)
+    _share_options(shares, help_of)
+    shares.set_defaults(run=_split, lang=lang)
+    backup = parsers.add_parser("backup", help=help_of("backup"))
+    _secret_options(backup, help_of)
+    backup.add_argument("--store", type=Path, required=True, help=help_of("store"))
+    backup.add_argument("--to", type=Path, required=True, help=help_of("backup-to"))
+    _share_options(backup, help_of)
+    backup.set_defaults(run=_backup, lang=lang)
+    restore = parsers.add_parser("restore", help=help_of("restore"))
+    _secret_options(restore, help_of)
+    restore.add_argument("--backup", type=Path, required=True, help=help_of("restore-from"))
+    restore.add_argument("--store", type=Path, required=True, help=help_of("store"))
+    restore.add_argument("--share-file", type=Path, action="append", required=True, help=help_of("share-file"))
+    restore.set_defaults(run=_restore, lang=lang)
+
+
+def _secret_options(parser: argparse.ArgumentParser, help_of: Callable[[str], str]) -> None:
+    parser.add_argument("--secret-fd", type=int, help=help_of("secret-fd"))
+    parser.add_argument("--secret-file", type=Path, help=help_of("secret-file"))
+
+
+def _share_options(parser: argparse.ArgumentParser, help_of: Callable[[str], str]) -> None:
+    parser.add_argument("--threshold", type=int, required=True, metavar="M", help=help_of("threshold"))
+    parser.add_argument("--share-file", type=Path, action="append", required=True, help=help_of("share-out"))
+
+
+def _client(args: argparse.Namespace) -> Client:
+    return Client(args.socket, args.role, read_once(args.pin_fd, args.pin_file, "pin"), wait_s=1.0)
+
+
+def _say(args: argparse.Namespace, name: str, **facts: object) -> None:
+    print(texts.text(texts.SAID, name, args.lang).format(**facts))
+
+
+def _keys(args: argparse.Namespace) -> int:
+    with _client(args) as client:
+        listed = client.keys()
+    for one in listed:
+        shown = one.public.hex() if one.public else f"kcv={one.kcv.hex() if one.kcv else ''}"
+        print(one.label, one.kind, one.use, ",".join(one.scope) or "-", one.state, one.uses, shown, sep="\t")
+    return 0
+
+
+def _status(args: argparse.Namespace) -> int:
+    with _client(args) as client:
+        status = client.status()
+    print(
+        f"started={status.started} keys={status.keys} pending_pins={status.pending_pins} log_lines={status.log_lines}"
+    )
+    return 0
+
+
+def _agreed(args: argparse.Namespace, op: Op, arguments: list[Any]) -> int:
+    """Do what may take several persons: say once what the others must type, then wait for them."""
+    told: set[bytes] = set()
+
+    def waits(proposal: Proposal) -> None:
+        if proposal.nonce not in told:
+            told.add(proposal.nonce)
+            _say(args, "waits", proposal=proposal.nonce.hex(), digest=proposal.digest.hex(), needed=proposal.needed)
+            sys.stdout.flush()
+
+    with _client(args) as client:
+        client.agreed(op, arguments, waits, PROPOSAL_WAIT_S)
+    _say(args, "done")
+    return 0
+
+
+def _state(args: argparse.Namespace) -> int:
+    with _client(args) as client:
+        client.set_state(args.label, args.state)
+    _say(args, "done")
+    return 0
+
+
+def _destroy(args: argparse.Namespace) -> int:
+    return _agreed(args, Op.DESTROY, [args.label])
+
+
+def _cap(args: argparse.Namespace) -> int:
+    return _agreed(args, Op.SET_CAP, [args.label, args.per_second, args.per_day])
+
+
+def _persons(args: argparse.Namespace) -> int:
+    with _client(args) as client:
+        for one in client.persons():
+            print(one.name, one.role, one.tries, sep="\t")
+    return 0
+
+
+def _add_person(args: argparse.Namespace) -> int:
+    pin = read_once(None, args.new_pin_file, "new-pin")
+    return _agreed(args, Op.ADD_PERSON, [args.name, args.person_role, pin])
+
+
+def _remove_person(args: argparse.Namespace) -> int:
+    return _agreed(args, Op.REMOVE_PERSON, [args.name])
+
+
+def _persons_needed(args: argparse.Namespace) -> int:
+    return _agreed(args, Op.SET_PERSONS_NEEDED, [args.number])
+
+
+def _proposals(args: argparse.Namespace) -> int:
+    with _client(args) as client:
+        for one in client.proposals():
+            print(one.nonce.hex(), one.op, _shown(one.args), ",".join(one.persons), one.digest.hex(), sep="\t")
+    return 0
+
+
+def _shown(arguments: list[Any]) -> str:
+    """Arguments as text; long byte strings by their beginning."""
+    return " ".join(one.hex()[:64] if isinstance(one, bytes) else str(one) for one in arguments)
+
+
+def _approve(args: argparse.Namespace) -> int:
+    """Agree to a proposal, after it has been shown."""
+    with _client(args) as client:
+        found = [one for one in client.proposals() if one.nonce.hex().startswith(args.proposal.lower())]
+        if len(found) != 1 or len(args.proposal) < 8:
+            raise BadRequest("no such proposal, or more than one begins so: hsm-sim proposals")
+        print(found[0].op, _shown(found[0].args), sep="\t")
+        after = client.approve(found[0])
+    _say(args, "approved", have=len(after.persons), needed=after.needed)
+    return 0
+
+
+def _log_head(args: argparse.Namespace) -> int:
+    with _client(args) as client:
+        head = client.log_head()
+    key = head.seal_key.hex() if head.seal_key else "-"
+    print(f"lines={head.count} bytes={head.size_bytes} last={head.last_hash.hex()} seal-key={key}")
+    return 0
+
+
+def _read_share(path: Path | None) -> str:
+    """A share from a file, or typed without being shown."""
+    if path is not None:
+        return path.read_text(encoding="utf-8")[:SHARE_MAX_CHARS]
+    if not sys.stdin.isatty():
+        return sys.stdin.readline(SHARE_MAX_CHARS)
+    from getpass import getpass
+
+    return getpass("> ")
+
+
+def _unseal(args: argparse.Namespace) -> int:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connected:
+        connected.settimeout(ANSWER_WAIT_S)
+        try:
+            connected.connect(str(args.socket))
+        except OSError as error:
+            raise HsmGone(f"{args.socket}: {error.strerror}") from error
+        frames = FrameSocket(connected, is_strict=False)
+        frames.send([UNSEAL, _read_share(args.share_file)])
+        answer = frames.receive()
+    if answer[0] is not True:
+        raise error_from_wire(*answer[1:])
+    have, needed = answer[1:]
+    _say(args, "opened" if have >= needed else "share-taken", have=have, needed=needed)
+    return 0
+
+
+def _split(args: argparse.Namespace) -> int:
+    """Give the store's secret to several holders, each their own file."""
+    given = read_secret(args.secret_fd, args.secret_file)
+    _write_shares(args, given.store_secret)
+    return 0
+
+
+def _write_shares(args: argparse.Namespace, secret: bytes) -> None:
+    shares = split(secret, args.threshold, len(args.share_file))
+    for path, share in zip(args.share_file, shares, strict=True):
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            file.write(share + "\n")
+    _say(args, "split", count=len(shares), threshold=args.threshold)
+
+
+def _backup(args: argparse.Namespace) -> int:
+    """Copy the store under a key of its own, which is given out in shares and kept nowhere."""
+    given = read_secret(args.secret_fd, args.secret_file)
+    state = read_state(args.store, given.store_secret)
+    wrap_key = os.urandom(SECRET_BYTES)
+    _write_shares(args, wrap_key)
+    write_copy(args.to, wrap_key, state, os.urandom)
+    _say(args, "backed-up", keys=len(state.keys), path=args.to)
+    return 0
+
+
+def _restore(args: argparse.Namespace) -> int:
+    """Make a new store from a backup, under a secret of its own. Its log begins anew."""
+    given = read_secret(args.secret_fd, args.secret_file)
+    wrap_key = combine([_read_share(path) for path in args.share_file])
+    state = read_state(args.backup, wrap_key)
+    fresh = State(
+        keys=state.keys,
+        pins=state.pins,
+        jobs=state.jobs,
+        caps=state.caps,
+        counts=state.counts,
+        settings=state.settings,
+    )
+    write_copy(args.store, given.store_secret, fresh, os.urandom)
+    _say(args, "restored", keys=len(state.keys), path=args.store)
+    return 0

@@ -1,0 +1,122 @@
+"""How often each client has used each key, and how often it may: per second, per day, altogether.
+
+Counts live in memory and go into the store with its next change; what a kill took away is counted again from the log,
+which has a line for every use. A client is a person of the HSM and a user of the system together.
+"""
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from hsm_sim.errors import BadRequest, Capped
+from hsm_sim.keys import KeyInfo
+
+DAY_S = 86_400
+CAP_MAX = 1 << 40
+
+
+@dataclass(frozen=True, slots=True)
+class Cap:
+    """How often one client may use a key; 0: no limit. A batch counts as many as it holds."""
+
+    per_second: int = 0
+    per_day: int = 0
+
+    @classmethod
+    def checked(cls, per_second: int, per_day: int) -> "Cap":
+        """A cap from outside. Raises BadRequest."""
+        if not (0 <= per_second <= CAP_MAX and 0 <= per_day <= CAP_MAX):
+            raise BadRequest("a cap is 0 or more")
+        return cls(per_second, per_day)
+
+
+NO_CAP = Cap()
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """What one client has done with one key: in all, and on the day numbered `day` (days since 1970, UTC)."""
+
+    total: int = 0
+    day: int = 0
+    today: int = 0
+
+
+def count_name(label: str, client: str) -> str:
+    """The name of a count in the store."""
+    return f"{label}\x1f{client}"
+
+
+class Meter:
+    """Counts uses and refuses those above a cap. Any thread may ask."""
+
+    def __init__(self, counts: Mapping[str, Count], clock_s: Callable[[], float]) -> None:
+        self._counts = {name: [one.total, one.day, one.today] for name, one in counts.items()}
+        self._totals: dict[str, int] = {}
+        for name, one in counts.items():
+            label = name.partition("\x1f")[0]
+            self._totals[label] = self._totals.get(label, 0) + one.total
+        self._seconds: dict[str, tuple[float, float]] = {}
+        self._changed: set[str] = set()
+        self._clock_s = clock_s
+        self._lock = threading.Lock()
+
+    def total(self, label: str) -> int:
+        """How often a key was used, by everybody."""
+        return self._totals.get(label, 0)
+
+    def take(self, info: KeyInfo, client: str, uses: int, cap: Cap | None) -> None:
+        """Count `uses` of a key by a client, all or none. Raises Capped."""
+        label = info.label
+        name = f"{label}\x1f{client}"
+        with self._lock:
+            now_s = self._clock_s()
+            day = int(now_s) // DAY_S
+            count = self._counts.get(name)
+            if count is None:
+                count = self._counts[name] = [0, day, 0]
+            elif count[1] != day:
+                count[1], count[2] = day, 0
+            total = self._totals.get(label, 0)
+            most = info.terms.uses_max
+            if most and total + uses > most:
+                raise Capped(f"{label}: used {total} of {most} times")
+            if cap is not None:
+                self._check(name, count, uses, cap, now_s)
+            count[0] += uses
+            count[2] += uses
+            self._totals[label] = total + uses
+            self._changed.add(name)
+
+    def _check(self, name: str, count: list[int], uses: int, cap: Cap, now_s: float) -> None:
+        if cap.per_day and count[2] + uses > cap.per_day:
+            raise Capped(f"{name.partition(chr(31))[0]}: {count[2]} of {cap.per_day} uses today")
+        if cap.per_second:
+            tokens, since_s = self._seconds.get(name, (float(cap.per_second), now_s))
+            # a clock that was set back gives nothing
+            tokens = min(float(cap.per_second), tokens + max(0.0, now_s - since_s) * cap.per_second)
+            if uses > tokens:
+                raise Capped(f"{name.partition(chr(31))[0]}: {cap.per_second} uses a second")
+            self._seconds[name] = (tokens - uses, now_s)
+
+    def recount(self, label: str, client: str, uses: int, at_s: float) -> None:
+        """Count again what a line of the log says, at start."""
+        name, day = count_name(label, client), int(at_s) // DAY_S
+        count = self._counts.setdefault(name, [0, day, 0])
+        if count[1] != day:
+            count[1], count[2] = day, 0
+        count[0] += uses
+        count[2] += uses
+        self._totals[label] = self._totals.get(label, 0) + uses
+        self._changed.add(name)
+
+    def changed(self) -> dict[str, Count]:
+        """The counts that changed since the last time this was asked."""
+        with self._lock:
+            names, self._changed = self._changed, set()
+            return {name: Count(*self._counts[name]) for name in names}
+
+    def put_back(self, names: Mapping[str, Count]) -> None:
+        """The store did not take them: they count as changed still."""
+        with self._lock:
+            self._changed.update(names)
