@@ -304,11 +304,14 @@ def _set_up(world: World) -> None:
         names = [AgencyName(code, agencies.get(session, code).name) for code in (HOME, OTHER)]
         setup.init(session, world.ceremony, SETUP, names[1], names, Roots(), LIST_BITS, now(), lambda label: None)
     world.ceremony.load_transport(TRANSPORT_LABEL, TRANSPORT_KEYS.enc, TRANSPORT_KEYS.mac, TRANSPORT_KEYS.dek)
+    links: dict[str, str] = {}
     with database.transaction(world.factory) as session:
         for login, (name, roles) in OFFICERS.items():
             user = users.add(session, SETUP, login, name, [Grant.parse(role) for role in roles], now())
-            invitations.accept(session, invitations.invite(session, SETUP, login, now()), PASSWORD, now())
             world.known[login] = users.actor_for(session, user)
+            links[login] = invitations.invite(session, SETUP, login, now())
+    for link in links.values():
+        invitations.accept(world.factory, link, PASSWORD, now())
 
 
 def _fill_register(world: World) -> None:

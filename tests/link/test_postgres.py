@@ -233,7 +233,8 @@ def test_one_number_declared_twice_at_the_same_moment_is_one_record(factory: Ses
 def test_signing_in_works_and_ends(factory: SessionFactory) -> None:
     with database.transaction(factory) as session:
         user = users.add(session, SETUP, "hoa", "Hoa", [Grant(Role.HR, "H38")], NOW)
-        invitations.accept(session, invitations.invite(session, SETUP, "hoa", NOW), "một câu dài dễ nhớ", NOW)
+        token = invitations.invite(session, SETUP, "hoa", NOW)
+    invitations.accept(factory, token, "một câu dài dễ nhớ", NOW)
     assert sign_in.sign_in(factory, "hoa", "wrong", "192.0.2.1", NOW) == TurnedAway("accounts.wrong_password")
     found = sign_in.sign_in(factory, "hoa", "một câu dài dễ nhớ", "192.0.2.1", NOW)
     assert isinstance(found, Welcome)
