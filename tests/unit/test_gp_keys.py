@@ -84,3 +84,9 @@ def test_a_key_encrypted_under_the_dek_comes_back(dek_bytes: int, key_bytes: int
         decrypt_key(dek, encrypted + bytes(16), key_bytes)
     with pytest.raises(Malformed, match="encrypted key"):
         decrypt_key(dek, encrypted, 20)
+
+
+def test_a_key_under_the_dek_is_the_published_one() -> None:
+    # github.com/ievkh/scll-rust crates/scll-backend-rustcrypto/tests/scp03_kat.rs
+    dek, key = bytes.fromhex("404142434445464748494a4b4c4d4e4f"), bytes.fromhex("0f0e0d0c0b0a09080706050403020100")
+    assert encrypt_key(dek, key).hex() == "fac3af9fb177982eaba2e63d9ef03986"
