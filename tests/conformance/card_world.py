@@ -229,6 +229,14 @@ def verify(session: Session) -> None:
     session.must("00 20 00 80 (PIN)")
 
 
+def put_long_object(session: Session) -> None:
+    put(session, 0x5FC101, bytes(700))
+
+
+def make_rsa_key(session: Session) -> None:
+    assert session.say("00 47 00 9E (AC [80 [07]]) 00")[-2] == 0x61
+
+
 def try_pin(session: Session) -> None:
     """Over contactless in the clear this verifies nothing."""
     assert session.say("00 20 00 80 (PIN)") == b"\x69\x82"
@@ -307,6 +315,8 @@ BEFORE: dict[str, Callable[[Session], None]] = {
     "select": select,
     "pin": verify,
     "try-pin": try_pin,
+    "long-object": put_long_object,
+    "rsa-9E": make_rsa_key,
     "gap": gap,
     "admin": become_admin,
     "wrong-pin": wrong_pin,

@@ -5,6 +5,7 @@ million of them, and lets coverage lead others.
 """
 
 import pytest
+from card_soak import GROWTH_BYTES_MAX, WARM_BLOCKS, Memory, Played
 from card_world import BEFORE, Session
 from fuzz_moves import (
     CANARY,
@@ -111,3 +112,14 @@ def test_what_may_be_is_let_through() -> None:
     check(b"\x90\x00", {OBJECT: (b"old", b"new")}, is_stranger=False)
     check(b"\x53\x10" + CANARY + b"\x90\x00", {}, is_stranger=False)
     check(b"\x63\xc4", {REFERENCE: (b"\x05\x05\x00", b"\x05\x04\x00")}, is_stranger=True)
+
+
+def test_the_soak_finds_a_process_that_grows_once_it_is_warm() -> None:
+    memory = Memory()
+    for block in range(WARM_BLOCKS):
+        assert not memory.note(Played(block, 1, 10_000_000 * (block + 1)))
+    warm = 10_000_000 * WARM_BLOCKS
+    assert not memory.note(Played(WARM_BLOCKS, 1, warm + GROWTH_BYTES_MAX))
+    assert "grew" in memory.note(Played(WARM_BLOCKS + 1, 1, warm + GROWTH_BYTES_MAX + 1))
+    # another process is another matter
+    assert not memory.note(Played(0, 2, 10 * warm))
