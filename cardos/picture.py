@@ -1,5 +1,6 @@
 """A card for people to look at: what it is, how far it has come, what is on it and who may read it. Never a secret."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -63,11 +64,12 @@ class CardView:
     name: str
     serial: str
     kdd: str
-    states: tuple[tuple[str, bool], ...]
-    application: str
+    states: tuple[tuple[str, str, bool], ...]
+    applications: tuple[tuple[str, str], ...]
     is_dead: bool
     key_sets: tuple[str, ...]
     admin: str
+    channel: tuple[str, ...]
     counters: tuple[Counter, ...]
     keys: tuple[KeyLine, ...]
     objects: tuple[ObjectLine, ...]
@@ -81,14 +83,18 @@ def view_of(card: Persistent, name: str, texts: Texts, now: datetime) -> CardVie
         name=name,
         serial=card.chip.serial.hex().upper(),
         kdd=card.chip.kdd.hex().upper(),
-        states=tuple((one.name, one == life) for one in LifeCycle),
-        application=_application(card.life[Owner.PIV], texts),
+        states=tuple((one.name, texts(f"life.{one.name}"), one == life) for one in LifeCycle),
+        applications=tuple(
+            (texts(f"application.{one.name.lower()}"), _application(card.life[one], texts))
+            for one in (Owner.PIV, Owner.DOOR, Owner.PKOC)
+        ),
         is_dead=life == LifeCycle.TERMINATED,
         key_sets=tuple(
             texts("picture.key-set", kvn=f"{kvn:02X}", bits=8 * len(card.key_sets[kvn].keys.enc))
             for kvn in sorted(card.key_sets)
         ),
         admin=algorithm_name(card.admin.algorithm) + (_factory(texts) if card.admin.is_default else ""),
+        channel=tuple(_channel(card, texts)),
         counters=tuple(
             Counter(texts(f"key.{ref:02X}"), one.left, one.limit, one.is_default)
             for ref, one in sorted(card.references.items())
@@ -100,12 +106,15 @@ def view_of(card: Persistent, name: str, texts: Texts, now: datetime) -> CardVie
 
 def as_text(view: CardView, texts: Texts) -> str:
     """The picture in characters."""
-    states = " → ".join(f"[{name}]" if is_now else name for name, is_now in view.states)
+    states = " → ".join(f"[{name}]" if is_now else name for name, _, is_now in view.states)
+    now = ", ".join(said for _, said, is_now in view.states if is_now)
+    width = max(len(name) for name, _ in view.applications)
     lines = [
         f"{texts('picture.title', name=view.name, serial=view.serial)}",
         "",
-        f"  {texts('picture.life')}   {states}",
-        f"  {'PIV':<{len(texts('picture.life'))}}   {view.application}",
+        f"  {texts('picture.life')}: {now}",
+        f"    {states}",
+        *(f"    {name:<{width}}  {state}" for name, state in view.applications),
         "",
         f"  {texts('picture.counters')}",
     ]
@@ -117,8 +126,7 @@ def as_text(view: CardView, texts: Texts) -> str:
     lines += [
         "",
         f"  {texts('picture.channel')}",
-        *(f"    {one}" for one in view.key_sets),
-        f"    9B  {view.admin}",
+        *(f"    {one}" for one in administration(view)),
         "",
     ]
     lines.append(f"  {texts('picture.keys', count=len(view.keys))}")
@@ -134,6 +142,20 @@ def as_text(view: CardView, texts: Texts) -> str:
     for item in view.objects:
         lines.append(f"    {item.tag:06X}  {item.name:<30} {item.size:>7}  {item.contact:<18} {item.contactless}")
     return "\n".join(lines) + "\n"
+
+
+def administration(view: CardView) -> tuple[str, ...]:
+    """The lines about who may administer the card, and how it protects what it says."""
+    return (*view.key_sets, f"9B  {view.admin}", *view.channel)
+
+
+def _channel(card: Persistent, texts: Texts) -> Iterator[str]:
+    counters = ", ".join(f"{kvn:02X}: {count}" for kvn, count in sorted(card.sequences.items()))
+    yield texts("picture.scp03", option=f"{card.channel_option:02X}") + (
+        texts("picture.sequences", counters=counters) if counters else ""
+    )
+    if card.messaging_suite:
+        yield texts("picture.messaging", suite=algorithm_name(card.messaging_suite))
 
 
 def _key(card: Persistent, key: SlotKey, texts: Texts, now: datetime) -> KeyLine:

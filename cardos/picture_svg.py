@@ -3,7 +3,7 @@
 from html import escape
 
 from cardos.messages.catalogue import Texts
-from cardos.picture import CardView, Counter, KeyLine, ObjectLine, until
+from cardos.picture import CardView, Counter, KeyLine, ObjectLine, administration, until
 
 WIDTH = 860
 _ROW, _PAD = 26, 28
@@ -47,7 +47,7 @@ def as_svg(view: CardView, texts: Texts) -> str:
     for counter in view.counters:
         _counter(drawing, counter, texts)
     drawing.heading(texts("picture.channel"))
-    for line in (*view.key_sets, f"9B  {view.admin}"):
+    for line in administration(view):
         drawing.y += _ROW
         drawing.text(_PAD, drawing.y - 8, line)
     drawing.heading(texts("picture.keys", count=len(view.keys)))
@@ -90,17 +90,21 @@ def _head(drawing: _Drawing, view: CardView, texts: Texts) -> None:
 def _life(drawing: _Drawing, view: CardView, texts: Texts) -> None:
     step = (WIDTH - 2 * _PAD) / len(view.states)
     y = drawing.y + 14
-    for place, (name, is_now) in enumerate(view.states):
+    for place, (name, said, is_now) in enumerate(view.states):
         x = _PAD + place * step
         fill = (_BAD if view.is_dead else _GOOD) if is_now else "#eef2f6"
         drawing.box(x, y, step - 18, 30, fill)
+        middle = x + (step - 18) / 2
+        drawing.text(middle, y + 46, said, size=11, ink=_INK if is_now else _SOFT, text_anchor="middle")
         ink = _PAPER if is_now else _SOFT
-        drawing.text(x + (step - 18) / 2, y + 20, name, size=12, ink=ink, text_anchor="middle")
+        drawing.text(middle, y + 20, name, size=12, ink=ink, text_anchor="middle")
         if place + 1 < len(view.states):
             drawing.text(x + step - 9, y + 20, "›", size=16, ink=_SOFT, text_anchor="middle")
-    drawing.y = y + 52
-    drawing.text(_PAD, drawing.y, f"PIV  {view.application}")
-    drawing.y += 10
+    drawing.y = y + 50
+    for place, (name, state) in enumerate(view.applications):
+        x = _PAD + place * (WIDTH - 2 * _PAD) / len(view.applications)
+        drawing.text(x, drawing.y + 24, f"{name}: {state}", size=12, ink=_SOFT)
+    drawing.y += 34
 
 
 def _counter(drawing: _Drawing, counter: Counter, texts: Texts) -> None:

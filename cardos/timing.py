@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
 
+from cardlink.access.pkoc import INS_AUTHENTICATE
 from cardlink.iso7816.apdu import Ins
 from cardlink.iso7816.cla import CHAIN_BIT
 from cardlink.iso7816.sw import SUCCESS_BYTES
@@ -91,6 +92,10 @@ KEY_PAIRS: dict[int, Work] = {one: Work(_O.P_256_GENERATE, factor) for one, fact
 _AGREEING_CURVES = frozenset(_CURVES)
 
 
+# F9 attests, 9E answers a door of ours, the PKOC key one of others
+_P_256_SIGNERS = frozenset((YubicoIns.ATTEST, Ins.INTERNAL_AUTHENTICATE, INS_AUTHENTICATE))
+
+
 def work_of(apdu: bytes, answer: bytes) -> Work | None:
     """The operation that a command made the card do; None for a refusal, a block of a chain, or what costs nothing."""
     if len(apdu) < 5 or apdu[0] & CHAIN_BIT or not (answer.endswith(SUCCESS_BYTES) or answer[-2:-1] == b"\x61"):
@@ -104,7 +109,7 @@ def work_of(apdu: bytes, answer: bytes) -> Work | None:
     if ins == Ins.GENERATE_ASYMMETRIC_KEY_PAIR:
         at = apdu.find(b"\x80\x01", 5)
         return KEY_PAIRS.get(apdu[at + 2]) if 0 <= at < len(apdu) - 2 else None
-    if ins in (YubicoIns.ATTEST, Ins.INTERNAL_AUTHENTICATE):  # F9 attests, 9E answers a door: both P-256
+    if ins in _P_256_SIGNERS:
         return SIGNATURES[Algorithm.P_256]
     return None
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from cardlink.access.door import DOOR_AID
+from cardlink.access.pkoc import INS_AUTHENTICATE, PKOC_AID
 from cardlink.errors import Malformed
 from cardlink.gp.commands import ISD_AID
 from cardlink.iso7816 import tlv
@@ -19,7 +20,7 @@ from cardos.messages.catalogue import Texts
 from cardos.timing import Timing
 from cardos.trace import MASK
 
-_SELECTABLE = {PIV_AID: "piv", ISD_AID: "domain", DOOR_AID: "door"}
+_SELECTABLE = {PIV_AID: "piv", ISD_AID: "domain", DOOR_AID: "door", PKOC_AID: "pkoc"}
 _LEVELS = ((0x01, "C-MAC"), (0x02, "C-ENC"), (0x10, "R-MAC"), (0x20, "R-ENC"))
 _KEYED = frozenset((Ins.VERIFY, Ins.CHANGE_REFERENCE_DATA, Ins.RESET_RETRY_COUNTER, Ins.GENERATE_ASYMMETRIC_KEY_PAIR))
 _BY_P1 = frozenset((YubicoIns.ATTEST,))
@@ -218,6 +219,8 @@ def algorithm_name(algorithm: int) -> str:
 
 
 def _name(ins: int) -> str:
+    if ins == INS_AUTHENTICATE:
+        return "AUTHENTICATE"
     try:
         return YubicoIns(ins).name.replace("_", " ")
     except ValueError:

@@ -22,6 +22,7 @@ POWER_OFF, POWER_ON, RESET, GET_ATR = b"\x00", b"\x01", b"\x02", b"\x04"
 _CONNECT_TIMEOUT_S = 1.0
 _RETRY_S = 0.1
 _INSERT_TIMEOUT_S = 10.0
+_LEAVE_TIMEOUT_S = 2.0
 
 
 class Answering(Protocol):
@@ -99,7 +100,8 @@ class Slots:
             if stay.link is not None:
                 _shut(stay.link)
         if stay.thread is not None:
-            stay.thread.join()
+            # a card that keeps its reader waiting is left behind; what it says later goes nowhere
+            stay.thread.join(_LEAVE_TIMEOUT_S)
 
     def _serve(self, stay: _Insertion) -> None:
         address = (self._host, self._ports[stay.interface])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from cardlink.gp.scp03 import OPTIONS
 from cardos.card import Card
 from cardos.cli.parser import Commands
 from cardos.cli.secrets import secret_of, transport_keys_of
@@ -19,10 +20,12 @@ from cardos.maker_file import FILE_NAME, open_maker
 from cardos.messages.catalogue import Texts
 from cardos.picture import as_text, view_of
 from cardos.picture_svg import as_html, as_svg
+from cardos.records import DEFAULT_OPTION
 from cardos.sealing import decode_hex, make_secret
 from cardos.state import Persistent
 
 BATCH_BYTES = 2
+_OPTIONS = " ".join(f"{one:02X}" for one in sorted(OPTIONS))
 
 
 def attach(commands: Commands) -> None:
@@ -33,6 +36,12 @@ def attach(commands: Commands) -> None:
     blank.add_argument("--serial", required=True, metavar="HEX", help=say("help.blank.serial"))
     commands.transport_keys(blank, required=True)
     blank.add_argument("--maker", type=Path, metavar=say("usage.file"), help=say("help.blank.maker", default=FILE_NAME))
+    blank.add_argument(
+        "--scp03",
+        metavar="HEX",
+        default=f"{DEFAULT_OPTION:02X}",
+        help=say("help.blank.scp03", default=f"{DEFAULT_OPTION:02X}", all=_OPTIONS),
+    )
     maker = commands.add("maker", _maker)
     maker.add_argument("--maker", type=Path, metavar=say("usage.file"), required=True, help=say("help.maker.maker"))
     maker.add_argument("--batch", required=True, metavar="HEX", help=say("help.maker.batch"))
@@ -48,10 +57,13 @@ def attach(commands: Commands) -> None:
 def _blank(options: argparse.Namespace, texts: Texts) -> int:
     serial = decode_hex(options.serial, "serial")
     keys = transport_keys_of(options)
+    option = decode_hex(options.scp03, "SCP03 option")
+    if len(option) != 1 or option[0] not in OPTIONS:
+        raise Failed("scp.none", option=options.scp03, all=_OPTIONS)
     if options.image.exists():
         raise FileExistsError(errno.EEXIST, "", str(options.image))
     maker = open_maker(options.maker or options.image.with_name(FILE_NAME), datetime.now(UTC))
-    records = make_blank(serial, keys, maker=maker)
+    records = make_blank(serial, keys, option[0], maker)
     FileStore.create(options.image, secret_of(options, is_new=True), records).close()
     print(texts("done.blank", image=options.image, serial=serial.hex().upper()))
     return 0

@@ -55,7 +55,10 @@ def test_a_blank_card_is_made_sealed_and_shown(tmp_path: Path, capsys: pytest.Ca
     told = re.sub(r"\d+ bytes", "NNN bytes", capsys.readouterr().out)
     for line in (
         "Card a, serial 00C0FFEE",
-        "  Life cycle   OP_READY → [INITIALIZED] → SECURED → CARD_LOCKED → TERMINATED",
+        "  Life cycle: prepared",
+        "    OP_READY → [INITIALIZED] → SECURED → CARD_LOCKED → TERMINATED",
+        "    the PIV application   SELECTABLE",
+        "    SCP03 option i = 60",
         "    PIN            ██████████  5 of 5 tries (factory value)",
         "    Secure channel key set 30, AES-256",
         "    9B  AES-192 (factory value)",
@@ -148,6 +151,10 @@ def test_a_clone_is_made_from_what_anybody_can_read(tmp_path: Path) -> None:
         (["blank", "--image", "{tmp}/b", "--serial", "XY", "--transport-keys-file", "{keys}"], "not hexadecimal"),
         (["blank", "--image", "{tmp}/b", "--serial", "00", "--transport-keys-file", "{keys}"], "want 10"),
         (["blank", "--image", "{tmp}/b", "--serial", SERIAL, "--transport-keys-file", "{image}.key"], "1 transport"),
+        (
+            ["blank", "--image", "{tmp}/b", "--serial", SERIAL, "--transport-keys-file", "{keys}", "--scp03", "62"],
+            "no option 62",
+        ),
         (["serve", "--image", "{image}", "--interface", "none", "--port", "1"], "--port without a slot"),
         (["inspect", "--image", "{image}", "--secret-file", "{short}"], "secret of 1 bytes"),
         (["inspect", "--image", "{keys}", "--secret-file", "{image}.key"], "no card image"),
