@@ -9,7 +9,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -114,17 +114,34 @@ class FactoryCard:
     def pkcs15(self, *arguments: str) -> str:
         return succeeded(self.try_pkcs15(*arguments))
 
+    def sign_with_pkcs15(self, key: str, digest: bytes) -> bytes:
+        """An ECDSA signature by pkcs15-crypt, which unlike pkcs11-tool asks for no PIN where none is needed."""
+        (self.folder / "digest").write_bytes(digest)
+        files = ["--input", str(self.folder / "digest"), "--output", str(self.folder / "signature")]
+        argv = ["pkcs15-crypt", "--reader", self.reader, "--sign", "--key", key, "--signature-format", "openssl"]
+        succeeded(attempt([*argv, *files], self.environ))
+        return (self.folder / "signature").read_bytes()
+
     def yubikit(self, script: str, *arguments: str, limit_s: float = LIMIT_S) -> str:
         """Run a script of this folder in the environment of the foreign Python programs."""
         argv = [str(FOREIGN / "python"), str(HERE / script), self.reader, *arguments]
         return succeeded(attempt(argv, self.environ, limit_s=limit_s))
 
     def insert(self) -> None:
-        """Put the card into its reader and wait until a PC/SC client sees it."""
+        """Put the card into its slot and wait until a PC/SC client sees it."""
         deadline = time.monotonic() + INSERT_TIMEOUT_S
-        assert self.served.tell("insert contact").startswith("ok")
+        slot = "contact" if self.reader.endswith("00") else "contactless"
+        assert self.served.tell(f"insert {slot}").startswith("ok")
         while not self.is_seen():
             assert time.monotonic() < deadline, "no card was seen"
+
+    def on_its_other_face(self) -> "FactoryCard":
+        """The same card taken out of its slot and put into the other one: contact 00, contactless 01."""
+        self.remove()
+        other = "01" if self.reader.endswith("00") else "00"
+        turned = replace(self, reader=self.reader[:-2] + other)
+        turned.insert()
+        return turned
 
     def remove(self) -> None:
         """Take the card out and wait until pcscd has noticed, which looks every 400 ms."""

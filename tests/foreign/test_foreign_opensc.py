@@ -1,12 +1,14 @@
 """OpenSC reads a card of ours: its own tools, and any program that goes through its PKCS #11 module."""
 
 import re
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from foreign.conftest import Inserted
 from foreign.programs import PKCS11_MODULE, attempt, run
@@ -100,6 +102,35 @@ def test_pkcs11_signs_after_the_pin_and_the_certificate_verifies_it(
     assert isinstance(key, ec.EllipticCurvePublicKey)
     signature = (tmp_path / "signature").read_bytes()
     key.verify(signature, (tmp_path / "said").read_bytes(), ec.ECDSA(hashes.SHA256()))
+
+
+def test_the_key_management_key_agrees_on_a_secret_after_the_pin(inserted: Inserted, tmp_path: Path) -> None:
+    key = read_certificate(inserted, "03", tmp_path).public_key()
+    assert isinstance(key, ec.EllipticCurvePublicKey)
+    other = ec.generate_private_key(ec.SECP256R1())
+    (tmp_path / "point").write_bytes(other.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+    files = ["--input-file", str(tmp_path / "point"), "--output-file", str(tmp_path / "shared")]
+    pkcs11(inserted, "--derive", "--mechanism", "ECDH1-DERIVE", "--id", "03", *files, with_pin=True)
+    assert (tmp_path / "shared").read_bytes() == other.exchange(ec.ECDH(), key)
+
+
+def test_the_card_authentication_key_signs_without_a_pin(inserted: Inserted, tmp_path: Path) -> None:
+    key = read_certificate(inserted, "04", tmp_path).public_key()
+    assert isinstance(key, ec.EllipticCurvePublicKey)
+    digest = sha256(b"door").digest()
+    (tmp_path / "digest").write_bytes(digest)
+    files = ["--input", str(tmp_path / "digest"), "--output", str(tmp_path / "signature")]
+    argv = ["pkcs15-crypt", "--reader", inserted.reader, "--sign", "--key", "04", "--signature-format", "openssl"]
+    run([*argv, *files], inserted.environ)
+    key.verify((tmp_path / "signature").read_bytes(), b"door", ec.ECDSA(hashes.SHA256()))
+
+
+def test_pkcs15_tool_dumps_the_holders_card(inserted: Inserted) -> None:
+    told = run(["pkcs15-tool", "--reader", inserted.reader, "--dump"], inserted.environ)
+    assert "PKCS#15 Card [Nguyễn Thị Ánh" in told
+    for key, certificate in LABELS.values():
+        assert f"Private EC Key [{key} key]" in told
+        assert f"X.509 Certificate [{certificate}]" in told
 
 
 def test_the_printed_information_is_read_after_the_pin(inserted: Inserted, tmp_path: Path) -> None:
