@@ -19,7 +19,7 @@ from cardos.image import FileStore
 from cardos.messages.catalogue import Language, Texts
 from cardos.picture import as_text, view_of
 from cardos.picture_svg import as_html, as_svg
-from cardos.piv.auth import default_pin_policy
+from cardos.piv.auth import default_pin_policy as policy
 from cardos.piv.keys import generate, save_private
 from cardos.records import Life, Owner, Sequence, SlotKey, StoredObject
 from cardos.sealing import make_secret
@@ -40,7 +40,7 @@ def card(state: LifeCycle = LifeCycle.SECURED) -> Persistent:
             StoredObject(0x5FC101, piv.wrap_object(0x5FC101, encode_certificate(der))),
             StoredObject(0x5FFF12, piv.wrap_object(0x5FFF12, SECRET)),
             *(
-                SlotKey(ref, Algorithm.P_256, save_private(generate(0x11)), Origin.GENERATED, default_pin_policy(KEYS[ref]))
+                SlotKey(ref, Algorithm.P_256, save_private(generate(0x11)), Origin.GENERATED, policy(KEYS[ref]))
                 for ref in (0x9A, 0x9E, 0x82)
             ),
             replace(made.references[KeyRef.PIN], left=0, is_default=False),
