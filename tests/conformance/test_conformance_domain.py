@@ -5,6 +5,7 @@ from gp_host import TRANSPORT, blank, open_channel, raw
 from notation import Row, parse, read_matrix
 
 from cardlink.access.door import DOOR_AID
+from cardlink.access.pkoc import PKOC_AID, generate_pkoc_key
 from cardlink.gp.commands import ISD_AID, put_key_set, select
 from cardlink.gp.inventory import LifeCycle
 from cardlink.gp.scp03 import LEVELS, StaticKeys
@@ -18,6 +19,8 @@ NAMED = {
     "ISD": ISD_AID,
     "PIV": PIV_AID,
     "DOOR": DOOR_AID,
+    "PKOC": PKOC_AID,
+    "PKOCKEY": generate_pkoc_key().data,
     "REPLACING": put_key_set(OTHER, TRANSPORT.dek, 0x01, 0x30).encode().data,
     "ADDED": put_key_set(OTHER, TRANSPORT.dek, 0x32).encode().data,
 }
