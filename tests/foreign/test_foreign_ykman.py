@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa, x25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat, pkcs12
 
 from foreign.certifier import certify
-from foreign.factory_card import ADMIN_KEY, PIN, PUK, FactoryCard
+from foreign.factory_card import ADMIN_KEY, MAKER, PIN, PUK, SERIAL, FactoryCard
+from foreign.programs import run
 
 ADMIN = ["-m", ADMIN_KEY]
 WITH_PIN = ["-P", PIN]
@@ -94,6 +95,14 @@ def test_the_management_key_is_changed_with_its_algorithm(card: FactoryCard, alg
     if other != ADMIN_KEY:
         assert "Authentication with management key failed" in refusal(card, "objects", "generate", *ADMIN, "CCC")
     piv(card, "access", "change-management-key", "-m", other, "-n", ADMIN_KEY, "-a", "aes192", "-f")
+    assert "Using default Management key" in piv(card, "info")
+
+
+def test_a_random_management_key_is_told_and_opens_the_card(card: FactoryCard) -> None:
+    told = piv(card, "access", "change-management-key", *ADMIN, "--generate", "-a", "aes256", "-f")
+    made = re.search(r"[0-9a-f]{64}", told)
+    assert made
+    piv(card, "access", "change-management-key", "-m", made[0], "-n", ADMIN_KEY, "-a", "aes192", "-f")
     assert "Using default Management key" in piv(card, "info")
 
 
@@ -233,13 +242,18 @@ def test_objects_are_generated_imported_and_exported(card: FactoryCard, tmp_path
     assert "9A" not in refusal(card, "objects", "export", "-P", "999999", "IRIS", str(tmp_path / "read"))
 
 
-def test_an_attestation_is_signed_by_the_card_makers_key_in_f9(card: FactoryCard) -> None:
+def test_openssl_verifies_an_attestation_up_to_the_card_makers_root(card: FactoryCard, tmp_path: Path) -> None:
     path = generate(card, "9a", "ECCP256", "--pin-policy", "always")
-    attested = x509.load_pem_x509_certificate(piv(card, "keys", "attest", "9a", "-").encode())
+    piv(card, "keys", "attest", "9a", str(tmp_path / "attested.pem"))
+    attested = x509.load_pem_x509_certificate((tmp_path / "attested.pem").read_bytes())
     assert attested.public_key() == serialization.load_pem_public_key(path.read_bytes())
-    maker = export_certificate(card, "f9")
-    attested.verify_directly_issued_by(maker)
-    assert hashes.SHA256.name == attested.signature_hash_algorithm.name
+    batch = MAKER.batch(int.from_bytes(SERIAL[-2:], "big"))
+    between = b"".join(one.public_bytes(Encoding.PEM) for one in (export_certificate(card, "f9"), batch))
+    (tmp_path / "between.pem").write_bytes(between)
+    (tmp_path / "root.pem").write_bytes(MAKER.root().public_bytes(Encoding.PEM))
+    within = ["-attime", str(int(MAKER.since.timestamp()) + 86_400)]
+    trusted = ["-CAfile", str(tmp_path / "root.pem"), "-untrusted", str(tmp_path / "between.pem")]
+    run(["openssl", "verify", "-x509_strict", *within, *trusted, str(tmp_path / "attested.pem")])
 
 
 def test_an_imported_key_is_not_attested(card: FactoryCard, tmp_path: Path) -> None:
