@@ -1,8 +1,9 @@
 """Cards whose protected answers are not what they should be: SCP03 and PIV secure messaging."""
 
+from cardlink.iso7816 import tlv
 from cardlink.iso7816.apdu import Ins
-from cardlink.iso7816.sw import SUCCESS_BYTES
-from cardlink.piv.tables import Interface
+from cardlink.piv.tables import Algorithm, Interface, KeyRef
+from cardlink.piv.templates import encode_response
 from cardos.hostile.faulty import Faulty, change_answers, ins_of
 from cardos.vpcd import Answering
 
@@ -21,7 +22,7 @@ def wrong_mac(card: Answering) -> Faulty:
     """Protects its answers with a MAC in which one bit is wrong."""
 
     def change(apdu: bytes, data: bytes) -> bytes:
-        return data[:-1] + bytes((data[-1] ^ 0x01,)) if len(data) >= MAC_BYTES else data
+        return _flipped(data, len(data) - 1) if len(data) >= MAC_BYTES else data
 
     return change_answers(card, _is_protected, change)
 
@@ -58,13 +59,21 @@ def plain_errors(card: Answering, sw: int) -> Faulty:
 
 
 def wrong_cryptogram(card: Answering) -> Faulty:
-    """Does not know the key set that it names: its cryptogram in INITIALIZE UPDATE is wrong."""
+    """Does not know the keys that it names: its cryptogram, in INITIALIZE UPDATE or for PIV's session, is wrong."""
 
-    def transmit(apdu: bytes, interface: Interface) -> bytes:
-        answer = card.transmit(apdu, interface)
-        if ins_of(apdu) != Ins.INITIALIZE_UPDATE or not answer.endswith(SUCCESS_BYTES):
-            return answer
-        at = _CRYPTOGRAM_AT
-        return answer[:at] + bytes((answer[at] ^ 0x01,)) + answer[at + 1 :]
+    def concerns(apdu: bytes) -> bool:
+        opens = ins_of(apdu) == Ins.GENERAL_AUTHENTICATE and apdu[3] == KeyRef.SECURE_MESSAGING
+        return opens or ins_of(apdu) == Ins.INITIALIZE_UPDATE
 
-    return Faulty(card, transmit)
+    def change(apdu: bytes, data: bytes) -> bytes:
+        if ins_of(apdu) == Ins.INITIALIZE_UPDATE:
+            return _flipped(data, _CRYPTOGRAM_AT)
+        response = tlv.unwrap(tlv.unwrap(data, 0x7C), 0x82)
+        nonce_bytes = 16 if apdu[2] == Algorithm.CS2 else 24
+        return encode_response(_flipped(response, 1 + nonce_bytes))
+
+    return change_answers(card, concerns, change)
+
+
+def _flipped(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes((data[at] ^ 0x01,)) + data[at + 1 :]
