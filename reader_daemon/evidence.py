@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from cardlink.check.evidence import Answer, CertificateEvidence, CredentialEvidence
 from cardlink.access.door import SELECT_DOOR_APDU, decode_door_answer, door_authenticate, door_authenticate_apdu
+from cardlink.check.evidence import Answer, CertificateEvidence, CredentialEvidence
 from cardlink.errors import CardStatus, LinkLost, Malformed
 from cardlink.iso7816.sw import SW
 from cardlink.piv.commands import (

@@ -206,7 +206,9 @@ def test_a_socket_left_by_a_killed_process_is_taken_over_and_a_living_one_is_not
         server.listen()
         with pytest.raises(OSError, match="in use"):
             run_control(str(path), lambda line: "ok", lambda line: None)
-    thread = threading.Thread(target=run_control, args=(str(path), lambda line: obey(line, Slots(blank(), {})), lambda line: None))
+    thread = threading.Thread(
+        target=run_control, args=(str(path), lambda line: obey(line, Slots(blank(), {})), lambda line: None)
+    )
     thread.start()
     with socket.socket(socket.AF_UNIX) as client:
         while True:
