@@ -31,6 +31,7 @@ class VciMachine(RuleBasedStateMachine):
         self.left = 5
         self.forget()
         self.select()
+        self.prove()
 
     def forget(self) -> None:
         self.is_selected = self.is_open = self.has_code = self.pin = self.is_fresh = False
@@ -65,7 +66,7 @@ class VciMachine(RuleBasedStateMachine):
         self.say("00 A4 04 00 (AID)", "9000", inside=False)
         self.is_selected = True
 
-    @rule(how=st.sampled_from(["power", "face", "again", "domain"]), stay=st.booleans())
+    @rule(how=st.sampled_from(["power", "face", "again", "domain"]), stay=st.sampled_from([False, False, False, True]))
     def move(self, how: str, stay: bool) -> None:
         if how == "power":
             self.session.say("power:")
@@ -107,6 +108,11 @@ class VciMachine(RuleBasedStateMachine):
             self.close()
 
     # --- what is proved
+
+    @rule(times=st.integers(1, 4))
+    def guess(self, times: int) -> None:
+        for _ in range(times):
+            self.verify("WRONG", True)
 
     @rule(value=st.sampled_from(["PIN", "PIN", "WRONG"]), inside=st.booleans())
     def verify(self, value: str, inside: bool) -> None:
@@ -160,6 +166,13 @@ class VciMachine(RuleBasedStateMachine):
         expected = "6D00" if not self.is_selected else "9000" if self.is_contact else "6A81"
         self.say("00 2C 00 80 (PUK PIN)", expected, inside=False)
         self.left = 5 if expected == "9000" else self.left
+
+    @rule()
+    def prove(self) -> None:
+        """Everything at once, as an honest terminal does it."""
+        self.establish()
+        self.show_code("CODE", True)
+        self.verify("PIN", True)
 
     # --- what it opens
 
