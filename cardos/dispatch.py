@@ -215,7 +215,10 @@ def _unprotect(platform: Platform, command: Command) -> Command | None:
         raise CardStatus(command_name(command.ins), SW.SECURITY_STATUS_NOT_SATISFIED)
     value, cut, channel.cut = channel.chaining_value, channel.cut, None
     try:
-        if cut is not None and cut.continues(command):
+        if cut is not None:
+            if not cut.continues(command):
+                # blocks that nobody ends were put in by somebody else
+                raise CardStatus(command_name(command.ins), SW.SECURE_MESSAGING_INCORRECT)
             if _IS_CHAINED[command.cla]:
                 cut.add(command)
                 _keep_cut(volatile, channel, cut)

@@ -109,6 +109,18 @@ class Channel:
         self._mcv = self._ciphers.c_mac(self._mcv, header + data)
         return Command(cla, one.ins, one.p1, one.p2, data + self._mcv[:8], one.le).encode()
 
+    def cut(self, apdu: bytes, block: int = 200) -> list[bytes]:
+        """A command protected whole and then cut, as some hosts do."""
+        one = decode_command(apdu)
+        self._counter += 1
+        data = one.data
+        if self._level & 0x02 and data:
+            data = self._ciphers.encrypt_command(self._counter, data)
+        cla = one.cla | 0x04
+        header = maced_header(bytes((cla, one.ins, one.p1, one.p2)), len(data) + 8, extended=True)
+        self._mcv = self._ciphers.c_mac(self._mcv, header + data)
+        return chain(Command(cla, one.ins, one.p1, one.p2, data + self._mcv[:8], one.le, True).encode(), block)
+
 
 class Session:
     """One card, one face, and what its host remembers."""
@@ -158,6 +170,14 @@ class Session:
         if self.messaging is not None:
             return self._protected(how, apdu)
         if self.channel is not None:
+            if how.startswith("cut"):
+                *first, last = self.channel.cut(apdu)
+                for index, block in enumerate(first):
+                    changed = block[:-1] + bytes((block[-1] ^ 1,)) if how == "cutflip" and not index else block
+                    answer = self.send(changed)
+                    if answer != b"\x90\x00":
+                        return answer
+                return collect(self.send, last)
             wrapped = self.channel.wrap(apdu)
             if how == "flip":
                 last = 4 + wrapped[4]

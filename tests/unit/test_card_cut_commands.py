@@ -67,13 +67,14 @@ def test_a_changed_block_shows_at_the_end_and_closes_the_channel_with_nothing_do
     assert raw(host.card, piv.get_data(0x5FC102)) == (b"", 0x6A82)
 
 
-def test_another_command_drops_the_blocks_and_finds_the_channel_as_it_was() -> None:
+def test_blocks_that_nobody_ends_close_the_channel_at_the_next_command() -> None:
     host = opened()
     before = host.mcv, host.counter
     first, *_ = blocks_of(host.wrap(PUT))
     assert raw(host.card, first) == (b"", 0x9000)
     host.mcv, host.counter = before
-    assert host.say(piv.verify(PIN)) == (b"", 0x9000)
+    assert raw(host.card, host.wrap(piv.verify(PIN))) == (b"", 0x6988)
+    assert raw(host.card, host.wrap(piv.verify(PIN))) == (b"", 0x6982)
     assert stored(host) is None
 
 
