@@ -1,4 +1,7 @@
-"""One card for the whole folder: personalised by our issuer, served in the contact slot of the virtual reader."""
+"""The cards of this folder: one personalised by our issuer for all modules, and a factory card for each that asks.
+
+The first lies in the contact slot of the run's virtual reader, the others each in a reader of their own.
+"""
 
 import sys
 from collections.abc import Iterator
@@ -18,13 +21,11 @@ from cardos.card import Card as ChipCard  # noqa: E402
 from cardos.factory import make_blank  # noqa: E402
 from cardos.image import FileStore  # noqa: E402
 from demo.pcscd import VirtualReader  # noqa: E402
-from foreign.factory_card import FactoryCard, Ykman, factory_card  # noqa: E402
+from foreign.factory_card import SECRET, FactoryCard, Ykman, factory_card  # noqa: E402
 from issuer import database  # noqa: E402
 from issuer.cards import personalise  # noqa: E402
 from issuer.cards.tables import Card  # noqa: E402
 from issuer.trust import ca  # noqa: E402
-
-SECRET = bytes(range(32))  # seals the image of this test's card
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from cardos.maker import Maker
 from demo.pcscd import NAME, virtual_reader
 from foreign.programs import FOREIGN, LIMIT_S, PKCS11_MODULE, attempt
 
-SECRET = bytes(range(32))  # seals the image of this test's card
+SECRET = bytes(range(32))  # seals the images of these tests' cards
 SERIAL = bytes.fromhex("0102030405060708090A")
 MAKER = Maker(bytes(range(32)), datetime(2026, 1, 1, tzinfo=UTC))
 TRANSPORT_KVN = 0x30
