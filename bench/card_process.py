@@ -10,6 +10,7 @@ from bench.limits import BareEcdsa, BareScp03
 from bench.report import Row, at_most, beside, limit, median_us, told
 from bench.sample_card import GET_LONG, GET_SHORT, SELECT, SIGN, random_keys, sample_records, write_image
 from cardlink.gp import commands as gp
+from cardlink.gp.host_channel import HostChannel
 from cardlink.gp.scp03 import Level
 from cardlink.iso7816.apdu import Command, decode_command
 from cardlink.iso7816.sw import SUCCESS_BYTES
@@ -19,7 +20,6 @@ from cardos.factory import TRANSPORT_KVN
 from cardos.image import FileStore
 from cardos.store import MemoryStore
 from cardos.timing import Timing, contactless
-from hsm_sim.channel import HostChannel
 
 COMMAND_US = 10.0
 SIGNATURE_FACTOR, SIGNATURE_MORE_US = 1.5, 10.0
@@ -102,7 +102,7 @@ def _added(what: str, command: Command, rounds: int) -> list[Row]:
     plain, card = powered(records), powered(records)
     host_challenge = os.urandom(8)
     update = gp.decode_initialize_update(say(card, gp.initialize_update(TRANSPORT_KVN, host_challenge).encode()))
-    host = HostChannel(keys, host_challenge, update, PROTECTED_LEVEL)
+    host = HostChannel.of_keys(keys, host_challenge, update, PROTECTED_LEVEL)
     host.unwrap(card.transmit(host.authentication))
     apdu = command.encode()
     answer_bytes = len(say(plain, apdu))

@@ -1,4 +1,7 @@
-"""The three errors that cardlink raises; it raises nothing else."""
+"""The three errors that cardlink raises; it raises nothing else.
+
+One part has errors of its own, because it is no edge but an inside: `cardlink.gp.host_channel`, which runs in an HSM.
+"""
 
 from enum import IntEnum
 

@@ -9,15 +9,24 @@ from dataclasses import replace
 from typing import Any
 
 from cardlink.gp.commands import decode_initialize_update, put_key_set
+from cardlink.gp.host_channel import HostChannel, check_is_plain
 from cardlink.gp.keys import derive_card_keys, derive_card_secrets, key_check_value
+from cardlink.gp.loading import (
+    FACTORY_PIN,
+    FACTORY_PUK,
+    PIV_PIN,
+    PIV_PUK,
+    change_reference,
+    make_card_pin,
+    set_admin_key,
+    verify_pin,
+)
 from cardlink.gp.scp03 import Level, StaticKeys
-from cardlink.iso7816.apdu import Command, Ins, decode_command
+from cardlink.iso7816.apdu import decode_command
 from cardlink.iso7816.sw import SUCCESS_BYTES
-from hsm_sim.channel import HostChannel, check_is_plain
 from hsm_sim.core import Hsm, Peer, Spec, Target, by_label, by_session, no_key
 from hsm_sim.errors import BadRequest, Denied, NoSuchKey, SessionLost, WrongAnswer
 from hsm_sim.keys import Key, Role, Use
-from hsm_sim.pins import make_card_pin, piv_padded
 from hsm_sim.policy import Op
 from hsm_sim.sessions import CardSession
 from hsm_sim.store import Job, State
@@ -27,12 +36,6 @@ JOB_MAX_CHARS = 64
 CHAIN_MAX_BLOCKS = 256
 CARD_KEY_BITS = (128, 192, 256)
 USE_OF_KEY_SET = {"transport": Use.TRANSPORT, "card": Use.CARD_MASTER}
-
-# PIV key references and the vendor command that sets the management key (yubikit; also OpenFIPS201's sources)
-PIV_PIN, PIV_PUK, PIV_ADMIN = 0x80, 0x81, 0x9B
-INS_SET_MANAGEMENT_KEY = 0xFF
-ALGORITHM_AES_256 = 0x0C
-FACTORY_PIN, FACTORY_PUK = b"123456", b"12345678"  # what a blank of ours is delivered with
 
 
 def _open_session(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> list[Any]:
@@ -51,9 +54,9 @@ def _open_session(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> list
         keys = target.key.scp03_set()
     else:
         keys = _card_keys(target.key, kdd, answer.kvn, key_bits)
-    channel = HostChannel(keys, host_challenge, answer, level)
+    channel = HostChannel.of_keys(keys, host_challenge, answer, level)
     session = int.from_bytes(hsm.random(6), "big") or 1
-    peer.sessions[session] = CardSession(channel, job, USE_OF_KEY_SET[key_set], kdd, answer.kvn)
+    peer.sessions[session] = CardSession(channel, job, USE_OF_KEY_SET[key_set], kdd, answer.kvn, keys.dek)
     return [session, channel.authentication]
 
 
@@ -155,7 +158,7 @@ def _put_keys(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> bytes:
         raise NoSuchKey(label)
     if not 1 <= new_kvn <= 0x7F or not 0 <= replace_kvn <= 0x7F:
         raise BadRequest("key versions are 01 to 7F")
-    put_key = put_key_set(_card_keys(target.key, kdd, new_kvn, key_bits), session.channel.dek, new_kvn, replace_kvn)
+    put_key = put_key_set(_card_keys(target.key, kdd, new_kvn, key_bits), session.dek, new_kvn, replace_kvn)
     wrapped = session.channel.wrap(put_key.encode())
     session.put_keys_answer = put_key.answer()
     return wrapped
@@ -193,30 +196,21 @@ def _put_secret(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> bytes:
         if target.key is None or target.use is not Use.CARD_MASTER:
             raise NoSuchKey(f"{label}")
         secrets = derive_card_secrets(target.key.secret, session.kdd, session.kvn if kvn is None else kvn)
-        command = _set_admin_key(secrets.admin_key) if kind == "9b" else _change(PIV_PUK, factory, secrets.puk)
+        command = (
+            set_admin_key(secrets.admin_key)
+            if kind == "9b"
+            else change_reference(PIV_PUK, factory or FACTORY_PUK, secrets.puk)
+        )
     elif kind == "pin":
-        command = _change(PIV_PIN, factory, _pin_of(hsm, session))
+        command = change_reference(PIV_PIN, factory or FACTORY_PIN, _pin_of(hsm, session))
     elif kind == "verify-pin":
         known = hsm.state.jobs.get(session.job)
         if known is None or known.kdd != session.kdd or not known.pin:
             raise NoSuchKey(f"no PIN for job {session.job}")
-        command = Command(0x00, Ins.VERIFY, 0x00, PIV_PIN, piv_padded(known.pin))
+        command = verify_pin(known.pin)
     else:
         raise BadRequest(f"no secret of kind {kind[:16]}")
     return session.channel.wrap(command)
-
-
-def _set_admin_key(key: bytes) -> Command:
-    """SET MANAGEMENT KEY: algorithm, reference, length, key."""
-    return Command(0x00, INS_SET_MANAGEMENT_KEY, 0xFF, 0xFF, bytes((ALGORITHM_AES_256, PIV_ADMIN, len(key))) + key)
-
-
-def _change(reference: int, factory: bytes | None, new: bytes) -> Command:
-    """CHANGE REFERENCE DATA from the value the blank was delivered with (SP 800-73pt2-5 §3.2.2)."""
-    old = factory or (FACTORY_PIN if reference == PIV_PIN else FACTORY_PUK)
-    if len(old) > 8:
-        raise BadRequest("a PIN or PUK has at most 8 bytes")
-    return Command(0x00, Ins.CHANGE_REFERENCE_DATA, 0x00, reference, piv_padded(old) + piv_padded(new))
 
 
 def _pin_of(hsm: Hsm, session: CardSession) -> bytes:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from cardlink.errors import Malformed
+from cardlink.gp.host_channel import ChannelError
 from hsm_sim import policy
 from hsm_sim.errors import (
     BadRequest,
@@ -21,6 +22,7 @@ from hsm_sim.errors import (
     StoreSealed,
     WrongPin,
     Zeroised,
+    of_card,
 )
 from hsm_sim.faults import Faults
 from hsm_sim.keys import NO_TERMS, Key, KeyState, Role, Use
@@ -257,9 +259,10 @@ class Hsm:
         except HsmError as error:
             self.log.append(peer.name, peer.uid, op, error.code, subject, "")
             raise
-        except Malformed as error:
-            self.log.append(peer.name, peer.uid, op, BadRequest.code, subject, "")
-            raise BadRequest(str(error)) from error
+        except (ChannelError, Malformed) as error:
+            refused = of_card(error)
+            self.log.append(peer.name, peer.uid, op, refused.code, subject, "")
+            raise refused from error
 
     @property
     def persons_needed(self) -> int:

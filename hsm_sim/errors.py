@@ -2,6 +2,10 @@
 
 from typing import ClassVar
 
+from cardlink.errors import Malformed
+from cardlink.gp import host_channel
+from cardlink.gp.host_channel import ChannelError
+
 
 class HsmError(Exception):
     """The HSM or the way to it said no. `detail` is a fact for the log, never a secret."""
@@ -142,3 +146,17 @@ ERRORS: dict[str, type[HsmError]] = {
 def error_from_wire(code: str, detail: str) -> HsmError:
     """The error that a code stands for."""
     return ERRORS.get(code, HsmError)(detail)
+
+
+_OF_CHANNEL: dict[type[ChannelError], type[HsmError]] = {
+    host_channel.Misused: BadRequest,
+    host_channel.NotForOthers: Denied,
+    host_channel.ChannelClosed: SessionLost,
+    host_channel.WrongCryptogram: WrongCryptogram,
+    host_channel.WrongAnswer: WrongAnswer,
+}
+
+
+def of_card(error: ChannelError | Malformed) -> HsmError:
+    """What a channel or a card's bytes refused with, in the HSM's words."""
+    return (BadRequest if isinstance(error, Malformed) else _OF_CHANNEL[type(error)])(str(error))

@@ -1,8 +1,8 @@
 """An open SCP03 session and what the HSM remembers beside its channel."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from hsm_sim.channel import HostChannel
+from cardlink.gp.host_channel import HostChannel
 from hsm_sim.keys import Use
 
 
@@ -15,4 +15,5 @@ class CardSession:
     use: Use
     kdd: bytes
     kvn: int
+    dek: bytes = field(repr=False)
     put_keys_answer: bytes = b""

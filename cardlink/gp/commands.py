@@ -4,7 +4,9 @@ Source: GlobalPlatform Card Specification v2.3.1 ("GPCS") §11; SCP03's own comm
 A parser takes the plain command, after the secure channel was taken off, and raises Malformed.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from cardlink.errors import Malformed
 from cardlink.gp.keys import KCV_BYTES, KDD_BYTES, decrypt_key, encrypt_key, key_check_value
@@ -170,9 +172,14 @@ class PutKey:
 
 
 def put_key_set(keys: StaticKeys, dek: bytes, new_kvn: int, replace_kvn: int = 0) -> PutKey:
-    """PUT KEY of a whole SCP03 set; `replace_kvn` 0 adds it, else that set is replaced."""
+    """PUT KEY of a whole SCP03 set under a DEK at hand; `replace_kvn` 0 adds it, else that set is replaced."""
+    return put_key_set_by(keys, partial(encrypt_key, dek), new_kvn, replace_kvn)
+
+
+def put_key_set_by(keys: StaticKeys, encrypt: Callable[[bytes], bytes], new_kvn: int, replace_kvn: int) -> PutKey:
+    """PUT KEY of a whole SCP03 set; `encrypt` is `encrypt_key` under the DEK, wherever that is."""
     three = (keys.enc, keys.mac, keys.dek)
-    loaded = tuple(LoadedKey(encrypt_key(dek, one), len(one), key_check_value(one)) for one in three)
+    loaded = tuple(LoadedKey(encrypt(one), len(one), key_check_value(one)) for one in three)
     return PutKey(replace_kvn, new_kvn, FIRST_KEY_ID, loaded)
 
 

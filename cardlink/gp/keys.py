@@ -1,7 +1,9 @@
 """Keys on their way to a card: check values, encryption under the DEK, derivation from a master key."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
@@ -34,8 +36,12 @@ def encrypt_key(dek: bytes, key: bytes) -> bytes:
 
     An AES-192 key is filled up with zeros to two blocks; its true length stands beside it in the command.
     """
-    filled = key + bytes(-len(key) % BLOCK_BYTES)
-    return Cipher(algorithms.AES(dek), modes.CBC(bytes(BLOCK_BYTES))).encryptor().update(filled)
+    return Cipher(algorithms.AES(dek), modes.CBC(bytes(BLOCK_BYTES))).encryptor().update(filled_up(key))
+
+
+def filled_up(key: bytes) -> bytes:
+    """A key as whole blocks, zeros behind it."""
+    return key + bytes(-len(key) % BLOCK_BYTES)
 
 
 def decrypt_key(dek: bytes, encrypted: bytes, key_bytes: int) -> bytes:
@@ -46,7 +52,16 @@ def decrypt_key(dek: bytes, encrypted: bytes, key_bytes: int) -> bytes:
     return decryptor.update(encrypted)[:key_bytes]
 
 
+Mac = Callable[[bytes], bytes]
+"""AES-CMAC under one key, wherever that key is: the value of a key at hand, or a key inside a device."""
+
+
 def derive_card_key(master_key: bytes, label: Label, kdd: bytes, kvn: int, bits: int) -> bytes:
+    """Derive one key of one card from the value of a master key; see `derive_card_key_by`."""
+    return derive_card_key_by(partial(cmac, master_key), label, kdd, kvn, bits)
+
+
+def derive_card_key_by(mac: Mac, label: Label, kdd: bytes, kvn: int, bits: int) -> bytes:
     """Derive one key of one card: SP 800-108 counter mode with AES-CMAC (docs/formats.md F11).
 
     `kdd` is the diversification data of the card's INITIALIZE UPDATE answer, `kvn` the version the derived set has.
@@ -55,13 +70,18 @@ def derive_card_key(master_key: bytes, label: Label, kdd: bytes, kvn: int, bits:
         raise Malformed("key diversification data", f"want {KDD_BYTES} bytes, got {len(kdd)}")
     fixed = label.value + b"\0" + kdd + bytes((kvn,)) + bits.to_bytes(4, "big")
     blocks = -(-bits // 128)
-    output = b"".join(cmac(master_key, i.to_bytes(4, "big") + fixed) for i in range(1, blocks + 1))
+    output = b"".join(mac(i.to_bytes(4, "big") + fixed) for i in range(1, blocks + 1))
     return output[: bits // 8]
 
 
 def derive_card_keys(master_key: bytes, kdd: bytes, kvn: int, bits: int = 256) -> StaticKeys:
+    """Derive a card's SCP03 key set from the value of a master key."""
+    return derive_card_keys_by(partial(cmac, master_key), kdd, kvn, bits)
+
+
+def derive_card_keys_by(master: Mac, kdd: bytes, kvn: int, bits: int = 256) -> StaticKeys:
     """Derive a card's SCP03 key set."""
-    enc, mac, dek = (derive_card_key(master_key, one, kdd, kvn, bits) for one in (Label.ENC, Label.MAC, Label.DEK))
+    enc, mac, dek = (derive_card_key_by(master, one, kdd, kvn, bits) for one in (Label.ENC, Label.MAC, Label.DEK))
     return StaticKeys(enc, mac, dek)
 
 
@@ -74,7 +94,12 @@ class CardSecrets:
 
 
 def derive_card_secrets(master_key: bytes, kdd: bytes, kvn: int) -> CardSecrets:
+    """Derive 9B and the PUK from the value of a master key."""
+    return derive_card_secrets_by(partial(cmac, master_key), kdd, kvn)
+
+
+def derive_card_secrets_by(master: Mac, kdd: bytes, kvn: int) -> CardSecrets:
     """Derive 9B and the PUK (F11). The PUK is 128 derived bits as a number modulo 10^8, written as 8 ASCII digits."""
-    admin_key = derive_card_key(master_key, Label.ADMIN, kdd, kvn, 256)
-    number = int.from_bytes(derive_card_key(master_key, Label.PUK, kdd, kvn, 128), "big")
+    admin_key = derive_card_key_by(master, Label.ADMIN, kdd, kvn, 256)
+    number = int.from_bytes(derive_card_key_by(master, Label.PUK, kdd, kvn, 128), "big")
     return CardSecrets(admin_key, b"%0*d" % (PUK_DIGITS, number % 10**PUK_DIGITS))

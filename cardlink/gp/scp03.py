@@ -6,8 +6,10 @@ Source: GlobalPlatform Card Technology, Secure Channel Protocol '03', Card Speci
 """
 
 import hmac
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
+from functools import partial
 
 from cryptography.hazmat.primitives.ciphers import algorithms
 from cryptography.hazmat.primitives.cmac import CMAC
@@ -99,21 +101,38 @@ def cmac(key: bytes, data: bytes) -> bytes:
 
 
 def derive(key: bytes, constant: Constant, context: bytes, bits: int) -> bytes:
+    """Derive under a key whose value is at hand; see `derive_by`."""
+    return derive_by(partial(cmac, key), constant, context, bits)
+
+
+def derive_by(mac: Callable[[bytes], bytes], constant: Constant, context: bytes, bits: int) -> bytes:
     """Derive `bits` bits: label of 11 zeros and the constant, 00, L on 2 bytes, i on 1 byte, context (Amd D §4.1.5)."""
     fixed = bytes(11) + bytes((constant, 0)) + bits.to_bytes(2, "big")
     blocks = -(-bits // 128)
-    output = b"".join(cmac(key, fixed + bytes((i,)) + context) for i in range(1, blocks + 1))
+    output = b"".join(mac(fixed + bytes((i,)) + context) for i in range(1, blocks + 1))
     return output[: bits // 8]
 
 
 def derive_session(keys: StaticKeys, host_challenge: bytes, card_challenge: bytes) -> SessionKeys:
-    """Derive the session keys from both challenges (Amd D §6.2.1)."""
+    """Derive the session keys of a key set whose values are at hand."""
+    return derive_session_by(
+        partial(cmac, keys.enc), partial(cmac, keys.mac), 8 * len(keys.enc), host_challenge, card_challenge
+    )
+
+
+def derive_session_by(
+    enc: Callable[[bytes], bytes],
+    mac: Callable[[bytes], bytes],
+    bits: int,
+    host_challenge: bytes,
+    card_challenge: bytes,
+) -> SessionKeys:
+    """Derive the session keys from both challenges, by AES-CMAC under Key-ENC and Key-MAC (Amd D §6.2.1)."""
     context = host_challenge + card_challenge
-    bits = 8 * len(keys.enc)
     return SessionKeys(
-        derive(keys.enc, Constant.S_ENC, context, bits),
-        derive(keys.mac, Constant.S_MAC, context, bits),
-        derive(keys.mac, Constant.S_RMAC, context, bits),
+        derive_by(enc, Constant.S_ENC, context, bits),
+        derive_by(mac, Constant.S_MAC, context, bits),
+        derive_by(mac, Constant.S_RMAC, context, bits),
     )
 
 

@@ -9,12 +9,12 @@ from hsm_world import KDD, CardEnd, HsmWorld
 
 from cardlink.gp.commands import parse_put_key
 from cardlink.gp.keys import derive_card_keys, derive_card_secrets, key_check_value
+from cardlink.gp.loading import make_card_pin
 from cardlink.gp.scp03 import StaticKeys
 from cardlink.iso7816.apdu import Command, split_chain
 from hsm_sim.core import Hsm, Peer
 from hsm_sim.errors import BadRequest, Denied, NoSuchKey, SessionLost, WrongAnswer, WrongCryptogram
 from hsm_sim.keys import Role
-from hsm_sim.pins import make_card_pin
 
 TRANSPORT = StaticKeys(*(bytes(range(start, start + 16)) for start in (0, 16, 32)))  # made up, for tests alone
 OFFICER = Peer(Role.SO, 0)

@@ -8,10 +8,17 @@ from hsm_world import CardEnd
 from scp03_sessions import NAMES, SESSIONS, keys_of
 
 from cardlink.gp.commands import decode_initialize_update
+from cardlink.gp.host_channel import (
+    ChannelClosed,
+    HostChannel,
+    Misused,
+    NotForOthers,
+    WrongAnswer,
+    WrongCryptogram,
+    check_is_plain,
+)
 from cardlink.gp.scp03 import LEVELS, Level, StaticKeys
 from cardlink.iso7816.apdu import Command, decode_command, split_chain
-from hsm_sim.channel import HostChannel, check_is_plain
-from hsm_sim.errors import BadRequest, Denied, SessionLost, WrongAnswer, WrongCryptogram
 
 DATA = Command(0x00, 0xDB, 0x3F, 0xFF, bytes(range(200)))
 
@@ -24,7 +31,7 @@ def opened(level: int, key_bytes: int = 16, option: int = 0x60) -> tuple[HostCha
     card = CardEnd(a_key_set(key_bytes), option=option)
     challenge = os.urandom(16 if option & 1 else 8)
     answer = decode_initialize_update(card.initialize_update(challenge))
-    channel = HostChannel(card.keys, challenge, answer, level)
+    channel = HostChannel.of_keys(card.keys, challenge, answer, level)
     assert channel.unwrap(card.external_authenticate(channel.authentication)) == b"\x90\x00"
     return channel, card
 
@@ -35,7 +42,7 @@ def test_the_host_sends_and_understands_a_published_session(session: dict[str, A
     begin = decode_command(bytes.fromhex(session["initialize_update"]))
     answer = decode_initialize_update(bytes.fromhex(session["answer"]))
     sent = bytes.fromhex(session["external_authenticate"])
-    channel = HostChannel(keys, begin.data, answer, sent[2])
+    channel = HostChannel.of_keys(keys, begin.data, answer, sent[2])
     assert channel.authentication == sent
     for exchange in session["exchanges"]:
         wrapped = channel.wrap(decode_command(bytes.fromhex(exchange["plain"])))
@@ -77,7 +84,7 @@ def test_a_changed_answer_or_status_closes_the_session(level: int, sw: int, answ
         answered[at] ^= 1
         with pytest.raises(WrongAnswer):
             channel.unwrap(bytes(answered))
-        with pytest.raises(SessionLost):
+        with pytest.raises(ChannelClosed):
             channel.wrap(DATA)
 
 
@@ -115,17 +122,17 @@ def test_a_replayed_answer_is_refused() -> None:
 
 def test_each_command_waits_for_the_answer_before_it() -> None:
     channel, card = opened(0x33)
-    with pytest.raises(BadRequest, match="out of turn"):
+    with pytest.raises(Misused, match="out of turn"):
         channel.unwrap(b"\x90\x00")
     wrapped = channel.wrap(DATA)
-    with pytest.raises(BadRequest, match="out of turn"):
+    with pytest.raises(Misused, match="out of turn"):
         channel.wrap(DATA)
     assert channel.unwrap(card.transmit(wrapped)) == b"\x90\x00"
 
 
 def test_a_command_too_long_for_a_short_apdu_is_refused_and_does_not_count() -> None:
     channel, card = opened(0x33)
-    with pytest.raises(BadRequest, match="do not fit"):
+    with pytest.raises(Misused, match="do not fit"):
         channel.wrap(Command(0x00, 0xDB, 0x3F, 0xFF, bytes(240)))
     assert channel.unwrap(card.transmit(channel.wrap(Command(0x00, 0xDB, 0x3F, 0xFF, bytes(239))))) == b"\x90\x00"
 
@@ -150,7 +157,7 @@ def test_a_chain_that_the_card_stops_is_told_and_ends_the_session(sw: int) -> No
     wrapped = channel.wrap_chain(CHAIN)
     answers = [card.transmit(wrapped[0]), card.transmit(wrapped[1], b"", sw)]
     assert channel.unwrap_chain(answers) == [b"\x90\x00", sw.to_bytes(2, "big")]
-    with pytest.raises(SessionLost):
+    with pytest.raises(ChannelClosed):
         channel.wrap(DATA)
 
 
@@ -169,7 +176,7 @@ def test_one_changed_answer_of_a_chain_closes_the_session_and_opens_none(at: int
     answers[at][0] ^= 1
     with pytest.raises(WrongAnswer, match="R-MAC"):
         channel.unwrap_chain([bytes(one) for one in answers])
-    with pytest.raises(SessionLost):
+    with pytest.raises(ChannelClosed):
         channel.wrap(DATA)
 
 
@@ -184,10 +191,10 @@ def test_the_answers_of_a_chain_in_another_order_are_refused() -> None:
 def test_a_chain_wants_an_answer_for_each_block_and_waits_for_them(count: int) -> None:
     channel, card = opened(0x33)
     answers = [card.transmit(one) for one in channel.wrap_chain(CHAIN)]
-    with pytest.raises(BadRequest, match="4 blocks"):
+    with pytest.raises(Misused, match="4 blocks"):
         channel.unwrap_chain([*answers, answers[0]][:count])
     for early in (lambda: channel.wrap(DATA), lambda: channel.wrap_chain(CHAIN)):
-        with pytest.raises(BadRequest, match="out of turn"):
+        with pytest.raises(Misused, match="out of turn"):
             early()
     assert channel.unwrap_chain(answers) == [b"\x90\x00"] * 4
 
@@ -206,14 +213,14 @@ def test_a_chain_wants_an_answer_for_each_block_and_waits_for_them(count: int) -
 )
 def test_only_the_blocks_of_one_chain_are_protected_ahead(blocks: tuple[Command, ...]) -> None:
     channel, card = opened(0x33)
-    with pytest.raises(BadRequest, match="chain"):
+    with pytest.raises(Misused, match="chain"):
         channel.wrap_chain(blocks)
     assert channel.unwrap(card.transmit(channel.wrap(DATA))) == b"\x90\x00"
 
 
 def test_a_chain_with_a_block_too_long_is_refused_and_does_not_count() -> None:
     channel, card = opened(0x33)
-    with pytest.raises(BadRequest, match="do not fit"):
+    with pytest.raises(Misused, match="do not fit"):
         channel.wrap_chain((*CHAIN[:-1], Command(0x00, 0xDB, 0x3F, 0xFF, bytes(240))))
     assert channel.unwrap_chain([card.transmit(one) for one in channel.wrap_chain(CHAIN)]) == [b"\x90\x00"] * 4
 
@@ -222,29 +229,29 @@ def test_another_key_set_is_a_wrong_cryptogram() -> None:
     card = CardEnd(a_key_set())
     answer = decode_initialize_update(card.initialize_update(bytes(8)))
     with pytest.raises(WrongCryptogram, match="30"):
-        HostChannel(a_key_set(), bytes(8), answer, 0x33)
+        HostChannel.of_keys(a_key_set(), bytes(8), answer, 0x33)
     with pytest.raises(WrongCryptogram):
-        HostChannel(card.keys, b"\x01" + bytes(7), answer, 0x33)
+        HostChannel.of_keys(card.keys, b"\x01" + bytes(7), answer, 0x33)
 
 
 @pytest.mark.parametrize("level", [0x00, 0x02, 0x10, 0x12, 0x23, 0x31, 0x73, 0x133])
 def test_a_reserved_level_is_refused(level: int) -> None:
     card = CardEnd(a_key_set())
     answer = decode_initialize_update(card.initialize_update(bytes(8)))
-    with pytest.raises(BadRequest, match="level"):
-        HostChannel(card.keys, bytes(8), answer, level)
+    with pytest.raises(Misused, match="level"):
+        HostChannel.of_keys(card.keys, bytes(8), answer, level)
 
 
 def test_a_host_challenge_of_the_other_mode_is_refused() -> None:
     card = CardEnd(a_key_set(), option=0x61)
     answer = decode_initialize_update(card.initialize_update(bytes(16)))
-    with pytest.raises(BadRequest, match="host challenge"):
-        HostChannel(card.keys, bytes(8), answer, 0x33)
+    with pytest.raises(Misused, match="host challenge"):
+        HostChannel.of_keys(card.keys, bytes(8), answer, 0x33)
 
 
 def test_a_refused_external_authenticate_closes_the_session() -> None:
     card = CardEnd(a_key_set())
-    channel = HostChannel(card.keys, bytes(8), decode_initialize_update(card.initialize_update(bytes(8))), 0x33)
+    channel = HostChannel.of_keys(card.keys, bytes(8), decode_initialize_update(card.initialize_update(bytes(8))), 0x33)
     with pytest.raises(WrongAnswer, match="6300"):
         channel.unwrap(b"\x63\x00")
     assert channel.is_closed
@@ -259,15 +266,15 @@ def test_only_commands_that_load_no_secret_are_wrapped_for_others(ins: int) -> N
     if ins in ALLOWED:
         check_is_plain(command)
     else:
-        with pytest.raises(Denied, match="not wrapped"):
+        with pytest.raises(NotForOthers, match="not wrapped"):
             check_is_plain(command)
 
 
 def test_store_data_is_wrapped_as_ber_tlv_only_and_9b_is_never_answered() -> None:
     check_is_plain(Command(0x80, 0xE2, 0x90, 0x00, b"data"))
     for p1 in (0x00, 0x08, 0x88, 0x60, 0xF0, 0x18):
-        with pytest.raises(Denied):
+        with pytest.raises(NotForOthers):
             check_is_plain(Command(0x80, 0xE2, p1, 0x00, b"data"))
     check_is_plain(Command(0x00, 0x87, 0x11, 0x9E, b"data"))
-    with pytest.raises(Denied):
+    with pytest.raises(NotForOthers):
         check_is_plain(Command(0x00, 0x87, 0x0C, 0x9B, b"data"))

@@ -6,14 +6,13 @@ import pytest
 from gp_host import CHALLENGE, card_with, raw
 
 from cardlink.gp.commands import decode_initialize_update, initialize_update, put_key_set, select
+from cardlink.gp.host_channel import HostChannel, Misused, WrongAnswer
 from cardlink.gp.scp03 import LEVELS, OPTIONS, Level, Option, StaticKeys, max_plain_bytes, offers
 from cardlink.iso7816.apdu import Command, split_chain
 from cardlink.iso7816.sw import SUCCESS_BYTES
 from cardlink.piv import commands as piv
 from cardlink.piv.tables import PIV_AID
 from cardos.card import Card
-from hsm_sim.channel import HostChannel
-from hsm_sim.errors import BadRequest, WrongAnswer
 
 NAMES = {16: "AES-128", 24: "AES-192", 32: "AES-256"}
 OFFERED = [
@@ -35,7 +34,7 @@ def connect(card: Card, keys: StaticKeys, level: int, aid: bytes) -> HostChannel
     challenge = CHALLENGE * (2 if card.persistent.channel_option & Option.S16 else 1)
     answer, sw = raw(card, initialize_update(0, challenge))
     assert sw == 0x9000
-    return HostChannel(keys, challenge, decode_initialize_update(answer), level)
+    return HostChannel.of_keys(keys, challenge, decode_initialize_update(answer), level)
 
 
 def opened(card: Card, keys: StaticKeys, level: int, aid: bytes = PIV_AID) -> HostChannel:
@@ -74,7 +73,7 @@ def test_a_key_set_is_replaced_by_one_of_any_length(old: int, new: int) -> None:
     keys, others = key_set(old), StaticKeys(*(bytes([9 + at]) * new for at in range(3)))
     card = card_with(keys, 0x70)
     channel = opened(card, keys, 0x33, select().data)
-    put = put_key_set(others, channel.dek, 0x01, 0x30)
+    put = put_key_set(others, keys.dek, 0x01, 0x30)
     assert say(card, channel, put.encode()) == put.answer() + SUCCESS_BYTES
     opened(card, others, 0x33)
 
@@ -82,7 +81,7 @@ def test_a_key_set_is_replaced_by_one_of_any_length(old: int, new: int) -> None:
 @pytest.mark.parametrize(("option", "level"), REFUSED, ids=lambda one: f"{int(one):02X}")
 def test_the_host_asks_no_card_for_what_it_does_not_offer(option: int, level: Level) -> None:
     card = card_with(option=option)
-    with pytest.raises(BadRequest, match="does not offer"):
+    with pytest.raises(Misused, match="does not offer"):
         connect(card, key_set(16), level, PIV_AID)
 
 
@@ -92,6 +91,6 @@ def test_a_card_that_lies_about_its_option_is_found_out_at_its_first_answer() ->
     raw(card, select())
     answer = decode_initialize_update(raw(card, initialize_update(0, CHALLENGE))[0])
     lying = decode_initialize_update(answer.encode()[:12] + b"\x60" + answer.encode()[13:])
-    channel = HostChannel(keys, CHALLENGE, lying, 0x33)
+    channel = HostChannel.of_keys(keys, CHALLENGE, lying, 0x33)
     with pytest.raises(WrongAnswer, match="6A86"):
         channel.unwrap(card.transmit(channel.authentication))

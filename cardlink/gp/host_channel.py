@@ -1,7 +1,8 @@
 """The host side of one SCP03 session: its state, and what may be said over it.
 
-Written apart from the card's side (cardos.gp); both use the arithmetic of cardlink.gp. Source: GlobalPlatform
-Amendment D v1.1.2 §5.6 (protocol rules), §6.2.3 to 6.2.7.
+It lives inside an HSM: in hsm_sim, or in the worker beside a PKCS#11 device. Written apart from the card's side
+(cardos.gp); both use the arithmetic of cardlink.gp. Source: GlobalPlatform Amendment D v1.1.2 §5.6 (protocol rules),
+§6.2.3 to 6.2.7.
 """
 
 import hmac
@@ -11,11 +12,10 @@ from enum import Enum
 from cardlink.errors import Malformed
 from cardlink.gp import scp03
 from cardlink.gp.commands import InitializeUpdateAnswer, external_authenticate
-from cardlink.gp.scp03 import LEVELS, Level, SessionCiphers, StaticKeys
+from cardlink.gp.scp03 import LEVELS, Level, SessionCiphers, SessionKeys, StaticKeys
 from cardlink.iso7816.apdu import EXTENDED_DATA_MAX, SHORT_DATA_MAX, Command, Ins, decode_response
 from cardlink.iso7816.cla import CHAIN_BIT
 from cardlink.iso7816.sw import SUCCESS_BYTES
-from hsm_sim.errors import BadRequest, Denied, SessionLost, WrongAnswer, WrongCryptogram
 
 SW_SUCCESS = 0x9000
 PIV_ADMIN_KEY_REFERENCE = 0x9B
@@ -29,8 +29,32 @@ PLAIN_INS = READING_VENDOR_INS | {
 }
 
 
+class ChannelError(Exception):
+    """What a host's channel refuses with. It stays inside an HSM, which says it in its own words."""
+
+
+class Misused(ChannelError):
+    """A call out of turn, or one that this card, level or APDU size cannot take. Nothing was changed by it."""
+
+
+class NotForOthers(ChannelError):
+    """This command may load a secret: it is built inside the HSM and wrapped for nobody else."""
+
+
+class ChannelClosed(ChannelError):
+    """Nothing goes over this channel any more."""
+
+
+class WrongCryptogram(ChannelError):
+    """The card's cryptogram does not come from this key set."""
+
+
+class WrongAnswer(ChannelError):
+    """The card's answer fails its MAC, padding or status; the channel is closed."""
+
+
 def check_is_plain(command: Command) -> None:
-    """Raise Denied unless this command can load no key, PIN or code: those are built inside the HSM.
+    """Raise NotForOthers unless this command can load no key, PIN or code: those are built inside the HSM.
 
     The list says what passes. So PUT KEY, CHANGE REFERENCE DATA, RESET RETRY COUNTER, VERIFY, the vendors' key import,
     management key, retries, reset and moving of keys, and everything unknown are refused.
@@ -42,17 +66,17 @@ def check_is_plain(command: Command) -> None:
         return
     if ins == Ins.STORE_DATA and command.p1 & 0x7F == BER_TLV_BLOCK:
         return
-    raise Denied(f"INS {ins:02X} P1 P2 {command.p1:02X}{command.p2:02X} is not wrapped for others")
+    raise NotForOthers(f"INS {ins:02X} P1 P2 {command.p1:02X}{command.p2:02X} is not wrapped for others")
 
 
 def check_is_chain(commands: Sequence[Command]) -> None:
-    """Raise BadRequest unless these are all blocks of one command (ISO/IEC 7816-4 §5.3.3)."""
+    """Raise Misused unless these are all blocks of one command (ISO/IEC 7816-4 §5.3.3)."""
     if not commands:
-        raise BadRequest("a chain of no blocks")
+        raise Misused("a chain of no blocks")
     last = commands[-1]
     head = (last.cla | CHAIN_BIT, last.ins, last.p1, last.p2)
     if last.cla & CHAIN_BIT or any((one.cla, one.ins, one.p1, one.p2) != head for one in commands[:-1]):
-        raise BadRequest("not the blocks of one chain")
+        raise Misused("not the blocks of one chain")
 
 
 class Phase(Enum):
@@ -67,22 +91,20 @@ class Phase(Enum):
 class HostChannel:
     """One session with one card. Not for two threads at once."""
 
-    __slots__ = ("_chaining", "_ciphers", "_counter", "_due", "_keys", "_phase", "authentication", "level")
+    __slots__ = ("_chaining", "_ciphers", "_counter", "_due", "_phase", "authentication", "level")
 
-    def __init__(self, keys: StaticKeys, host_challenge: bytes, answer: InitializeUpdateAnswer, level: int) -> None:
+    def __init__(self, session: SessionKeys, host_challenge: bytes, answer: InitializeUpdateAnswer, level: int) -> None:
         """Check the card's cryptogram; raises WrongCryptogram when the card holds another key set."""
         if level not in LEVELS:
-            raise BadRequest(f"security level {level:02X}")
+            raise Misused(f"security level {level:02X}")
         if not scp03.offers(answer.option, level):
-            raise BadRequest(f"security level {level:02X}, the card's option {answer.option:02X} does not offer it")
+            raise Misused(f"security level {level:02X}, the card's option {answer.option:02X} does not offer it")
         if len(host_challenge) != answer.mac_bytes:
-            raise BadRequest(f"host challenge of {len(host_challenge)} bytes, the card works with {answer.mac_bytes}")
-        session = scp03.derive_session(keys, host_challenge, answer.card_challenge)
+            raise Misused(f"host challenge of {len(host_challenge)} bytes, the card works with {answer.mac_bytes}")
         expected = scp03.card_cryptogram(session, host_challenge, answer.card_challenge)
         if not hmac.compare_digest(expected, answer.card_cryptogram):
             raise WrongCryptogram(f"key version {answer.kvn:02X}")
         self.level = Level(level)
-        self._keys = keys
         self._ciphers = SessionCiphers(session, answer.mac_bytes)
         self._counter = 0
         self._chaining = scp03.FIRST_CHAINING_VALUE
@@ -91,11 +113,12 @@ class HostChannel:
         self.authentication = self._protect(external_authenticate(level, cryptogram), 0)
         self._phase = Phase.OPENING
 
-    @property
-    def dek(self) -> bytes:
-        """The static DEK of the key set in use."""
-        self._require(Phase.OPENING, Phase.READY)
-        return self._keys.dek
+    @classmethod
+    def of_keys(
+        cls, keys: StaticKeys, host_challenge: bytes, answer: InitializeUpdateAnswer, level: int
+    ) -> "HostChannel":
+        """The channel of a key set whose values are at hand."""
+        return cls(scp03.derive_session(keys, host_challenge, answer.card_challenge), host_challenge, answer, level)
 
     @property
     def is_closed(self) -> bool:
@@ -123,7 +146,7 @@ class HostChannel:
                 counter += 1
                 wrapped.append(self._protect(command, counter if self.level & Level.C_ENC else 0))
                 due.append((self._chaining, counter))
-        except BadRequest:
+        except Misused:
             self._chaining = chaining  # what could not be sent must not count: both sides would part
             raise
         self._counter, self._due = counter, due
@@ -137,7 +160,7 @@ class HostChannel:
             data = self._ciphers.encrypt_command(counter, data)
         size = len(data) + self._ciphers.mac_bytes
         if size > (EXTENDED_DATA_MAX if command.extended else SHORT_DATA_MAX):
-            raise BadRequest(f"{len(command.data)} bytes do not fit the APDU at level {int(self.level):02X}")
+            raise Misused(f"{len(command.data)} bytes do not fit the APDU at level {int(self.level):02X}")
         header = bytes((command.cla, command.ins, command.p1, command.p2))
         maced = scp03.maced_header(header, size, command.extended) + data
         self._chaining = self._ciphers.c_mac(self._chaining, maced)
@@ -147,9 +170,9 @@ class HostChannel:
 
     def _require(self, *phases: Phase) -> None:
         if self._phase is Phase.CLOSED:
-            raise SessionLost("closed")
+            raise ChannelClosed("closed")
         if self._phase not in phases:
-            raise BadRequest(f"out of turn: {self._phase.value}")
+            raise Misused(f"out of turn: {self._phase.value}")
 
     def unwrap(self, answer: bytes) -> bytes:
         """Check and open one answer, data and status word; gives both back in the clear.
@@ -169,7 +192,7 @@ class HostChannel:
         self._require(Phase.OPENING, Phase.WAITING)
         blocks = 1 if self._phase is Phase.OPENING else len(self._due)
         if not 1 <= len(answers) <= blocks or (len(answers) < blocks and answers[-1][-2:] == SUCCESS_BYTES):
-            raise BadRequest(f"{len(answers)} answers to {blocks} blocks")
+            raise Misused(f"{len(answers)} answers to {blocks} blocks")
         try:
             opened = [self._check(answer, place) + answer[-2:] for place, answer in enumerate(answers)]
         except Malformed as error:
