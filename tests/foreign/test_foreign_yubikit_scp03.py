@@ -61,5 +61,14 @@ def test_ykman_opens_channels_too(card: FactoryCard) -> None:
     assert "CCC: No data" not in card.ykman("piv", "info")
     wrong = ":".join(reversed(KEYS))
     assert card.try_ykman("--scp", wrong, "piv", "info").returncode == 1
-    told = card.ykman("--scp", keys, "sd", "info")
-    assert "SCP03" in told
+
+
+def test_ykman_adds_and_deletes_a_key_set(card: FactoryCard) -> None:
+    keys, added = ":".join(KEYS), ":".join(f"{byte:02x}" * 16 for byte in (0xC1, 0xC2, 0xC3))
+    card.ykman("--scp", keys, "sd", "keys", "import", "1", "50", added)
+    assert "KVN=0x32" in card.ykman("sd", "info")
+    by_the_new = ["--scp", added, "--scp-sd", "1", "50"]
+    assert "PIV version:" in card.ykman(*by_the_new, "piv", "info")
+    card.ykman("--scp", keys, "--scp-sd", "1", str(TRANSPORT_KVN), "sd", "keys", "delete", "0", "50", "-f")
+    assert "KVN=0x32" not in card.ykman("sd", "info")
+    assert card.try_ykman(*by_the_new, "piv", "info").returncode == 1
