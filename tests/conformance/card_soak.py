@@ -27,6 +27,10 @@ WARM_BLOCKS = 10  # until every module is loaded and every cache full
 GROWTH_BYTES_MAX = 24 << 20
 PROGRESS_S = 5.0
 PYTEST = ("-m", "pytest", "-q")
+MODELS = (
+    "tests/conformance/test_conformance_machine.py",
+    "tests/conformance/test_conformance_vci_machine.py",
+)
 PAGE_BYTES = os.sysconf("SC_PAGESIZE")
 
 
@@ -154,7 +158,7 @@ def main(words: Sequence[str]) -> int:
         return 0
     held = [
         soak_guided(options.guided_inputs, options.seed),
-        soak_program("the model of the card", *PYTEST, "tests/conformance/test_conformance_machine.py"),
+        soak_program("the models of the card", *PYTEST, *MODELS),
         soak_program("power cut at every byte", *PYTEST, "-m", "soak", "tests/unit/test_card_tear.py"),
     ]
     return 0 if all(held) else 1

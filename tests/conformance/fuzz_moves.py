@@ -222,7 +222,7 @@ def play(name: str) -> int:
         for _ in range(STEPS):
             apdu = rng.choice(MAKERS)(rng, examples(is_stranger=start.is_stranger))
             said.append(apdu)
-            step(session, store, apdu, start, is_inside=rng.random() < 0.7)
+            step(session, store, apdu, start, is_inside=rng.random() < 0.7, is_cut=rng.random() < 0.2)
         live, fresh = session.card.persistent, Persistent(store)
         for part in KEPT:
             if getattr(live, part) != getattr(fresh, part):
@@ -233,11 +233,18 @@ def play(name: str) -> int:
     return len(said)
 
 
-def step(session: Session, store: Watched, apdu: bytes, start: Start, *, is_inside: bool) -> None:
-    """Say one APDU, inside the session's protection where it has one, and check what came of it."""
+def step(session: Session, store: Watched, apdu: bytes, start: Start, *, is_inside: bool, is_cut: bool = False) -> None:
+    """Say one APDU, inside the session's protection where it has one, and check what came of it.
+
+    `is_cut`: inside a channel of SCP03 it is protected whole and then cut.
+    """
     if is_inside and is_short(apdu) and session.channel is not None:
-        answer = session.send(session.channel.wrap(apdu))
-    elif is_inside and is_short(apdu) and session.messaging is not None:
+        blocks = session.channel.cut(apdu, 60) if is_cut and len(apdu) > 5 else [session.channel.wrap(apdu)]
+        for block in blocks:
+            answer = session.send(block)
+            check(answer, store.changes(), is_stranger=start.is_stranger)
+        return
+    if is_inside and is_short(apdu) and session.messaging is not None:
         answer = session.messaging.transmit(apdu)
     else:
         answer = session.send(apdu)
