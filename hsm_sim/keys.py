@@ -52,6 +52,7 @@ class Use(StrEnum):
     ROOT = "root"
     CA = "ca"  # X.509: issues certificates
     CONTENT = "content"  # X.509: signs CHUID and security object
+    OCSP = "ocsp"  # X.509: signs answers on whether a certificate still counts
     CARD_MASTER = "card-master"
     TRANSPORT = "transport"
 

@@ -7,10 +7,11 @@ from issuer.audit import tables as audit
 from issuer.cards import tables as cards
 from issuer.database import Base
 from issuer.registry import tables as registry
+from issuer.trust import revocation_tables as revocation
 from issuer.trust import status_tables as status
 from issuer.trust import tables as trust
 
-TABLE_MODULES = (access, accounts, audit, cards, outbox, registry, status, trust)
+TABLE_MODULES = (access, accounts, audit, cards, outbox, registry, revocation, status, trust)
 """Named so that each import is a use; each part adds the module that holds its tables."""
 
 metadata = Base.metadata

@@ -207,7 +207,7 @@ def _certificates(
     now: datetime,
 ) -> tuple[IssuedCertificate, ...]:
     authority = ca.current(session, ca.ISSUING, card.agency_code, now)
-    issuer = ca.issuer_of(hsm, authority)
+    issuer = ca.issuer_of(session, hsm, authority)
     holder = ca.CardHolder(
         agency_code=card.agency_code,
         agency_name=agencies.get(session, card.agency_code).name,

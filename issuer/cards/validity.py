@@ -3,7 +3,7 @@
 from datetime import UTC, date, datetime, time, timedelta
 
 from issuer.days import LOCAL
-from issuer.trust.x509 import CARD_YEARS
+from issuer.trust.profiles import CARD_YEARS
 
 
 def last_day(issued_on: date, years: int = CARD_YEARS) -> date:

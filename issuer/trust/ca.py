@@ -12,17 +12,20 @@ from functools import lru_cache
 
 from asn1crypto import pem
 from asn1crypto import x509 as asn1
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from cardlink.statements.trust import KeyState
 from issuer.errors import NotFound
 from issuer.policy import covers
-from issuer.trust import x509
+from issuer.trust import der, profiles, x509
 from issuer.trust.port import Signing
+from issuer.trust.profiles import Subject
+from issuer.trust.revocation_tables import RevocationHead
 from issuer.trust.tables import AuthorityRow
 
 ROOT, ISSUING, CONTENT = "root", "issuing", "content"
+OCSP_USE = "ocsp"
 KEY_USE = {ROOT: "root", ISSUING: "ca", CONTENT: "content"}
 SIGNS_YEARS = {ROOT: 10, ISSUING: 4, CONTENT: 4}
 """How long each signs: what it signs last must end before it does (4 + 11 = 15 for the content signer's issuer)."""
@@ -50,23 +53,33 @@ class ContentSigner:
     sign: x509.Sign
 
 
-def make_root(session: Session, hsm: Signing, label: str, organization: str, now: datetime) -> AuthorityRow:
-    """Make the self-signed root over a key that the HSM holds already."""
+def make_root(
+    session: Session, hsm: Signing, label: str, organization: str, now: datetime, url: str = ""
+) -> AuthorityRow:
+    """Make the self-signed root over a key that the HSM holds already; `url`: where its revocation list will stand."""
     point = public_point(hsm, label)
-    name = x509.root_name(organization, ROOT_COMMON_NAME)
+    name = x509.root_name(organization, _numbered(session, ROOT, "", ROOT_COMMON_NAME))
     issuer = x509.Issuer(name, x509.key_id(point), _signing(hsm, label, ROOT))
-    return _issue_authority(session, issuer, ROOT, label, "", name, point, x509.ROOT, now, ())
+    row = _issue_authority(session, issuer, ROOT, label, "", name, point, profiles.ROOT, now, ())
+    open_lists(session, label, url)
+    return row
 
 
 def make_issuing(
-    session: Session, hsm: Signing, label: str, agency_code: str, agency_name: str, now: datetime
+    session: Session, hsm: Signing, label: str, agency_code: str, agency_name: str, now: datetime, url: str = ""
 ) -> AuthorityRow:
-    """Make the issuing authority of an agency, constrained to names at or below its code."""
+    """Make the issuing authority of an agency, constrained to names at or below its code.
+
+    `url`: where its revocation lists and OCSP answers will be found, for the certificates that it issues.
+    """
     root = current(session, ROOT, "", now)
-    name = x509.agency_name(agency_code, agency_name, f"Thẻ Mở CA {agency_code}")
-    issuer, point = issuer_of(hsm, root), public_point(hsm, label)
+    common_name = _numbered(session, ISSUING, agency_code, f"Thẻ Mở CA {agency_code}")
+    name = x509.agency_name(agency_code, agency_name, common_name)
+    issuer, point = issuer_of(session, hsm, root), public_point(hsm, label)
     scope = (agency_code,)
-    return _issue_authority(session, issuer, ISSUING, label, agency_code, name, point, x509.ISSUING, now, scope)
+    row = _issue_authority(session, issuer, ISSUING, label, agency_code, name, point, profiles.ISSUING, now, scope)
+    open_lists(session, label, url)
+    return row
 
 
 def make_content_signer(
@@ -75,8 +88,37 @@ def make_content_signer(
     """Make the content signer of an agency, certified by its issuing authority."""
     authority = current(session, ISSUING, agency_code, now)
     name = x509.agency_name(agency_code, agency_name, f"Thẻ Mở content signer {agency_code}")
-    issuer, point = issuer_of(hsm, authority), public_point(hsm, label)
-    return _issue_authority(session, issuer, CONTENT, label, agency_code, name, point, x509.CONTENT_SIGNER, now, ())
+    issuer, point = issuer_of(session, hsm, authority), public_point(hsm, label)
+    profile = profiles.CONTENT_SIGNER
+    return _issue_authority(session, issuer, CONTENT, label, agency_code, name, point, profile, now, ())
+
+
+def ocsp_certificate(
+    session: Session, hsm: Signing, row: AuthorityRow, agency_name: str, key_label: str, now: datetime
+) -> bytes:
+    """Certify the key that answers OCSP for an issuing authority: short, since nobody can revoke it."""
+    name = x509.agency_name(row.agency_code, agency_name, f"Thẻ Mở OCSP {row.agency_code}")
+    point, profile = public_point(hsm, key_label), profiles.OCSP_SIGNER
+    until = min(now + profiles.OCSP_LIFE, row.not_after)
+    return x509.issue(issuer_of(session, hsm, row), name, point, profile, random_serial(), now, until)
+
+
+def open_lists(session: Session, label: str, url: str) -> None:
+    """Give an authority its place for revocation lists; their numbers begin here."""
+    session.add(RevocationHead(label=label, url=url, changes=0, told=0, number=0, base_number=0, base_changes=0))
+    session.flush()
+
+
+def pointers_at(url: str, label: str) -> x509.Pointers | None:
+    """Where others find the lists, the answers and the certificate of an authority; None where nothing is served."""
+    if not url:
+        return None
+    return x509.Pointers(crl=f"{url}/crl/{label}.crl", ocsp=f"{url}/ocsp", issuer=f"{url}/crl/{label}.cer")
+
+
+def delta_url(url: str, label: str) -> str:
+    """Where the delta list of an authority stands."""
+    return f"{url}/crl/delta/{label}.crl"
 
 
 def current(session: Session, kind: str, agency_code: str, now: datetime) -> AuthorityRow:
@@ -92,9 +134,11 @@ def current(session: Session, kind: str, agency_code: str, now: datetime) -> Aut
     return max(fitting, key=lambda row: (len(row.agency_code), row.not_before))
 
 
-def issuer_of(hsm: Signing, row: AuthorityRow) -> x509.Issuer:
+def issuer_of(session: Session, hsm: Signing, row: AuthorityRow) -> x509.Issuer:
     """An authority as the issuer of certificates: its name and key identifier as its own certificate has them."""
-    return x509.Issuer(subject_of(row.certificate), x509.key_id(row.point), _signing(hsm, row.label, row.kind))
+    head = session.get(RevocationHead, row.label)
+    at = None if head is None else pointers_at(head.url, row.label)
+    return x509.Issuer(subject_of(row.certificate), x509.key_id(row.point), _signing(hsm, row.label, row.kind), at)
 
 
 @lru_cache(maxsize=16)
@@ -116,11 +160,10 @@ def issue_card_certificate(
     holder: CardHolder,
     serial: int,
     now: datetime,
-    crl_url: str | None = None,
 ) -> bytes:
     """Certify a key made on a card, after the profile of its slot (9A, 9C, 9D, 9E); it ends with the card."""
-    body = card_certificate_to_sign(issuer, profile, point, holder, serial, now, crl_url)
-    return x509.signed(body, issuer.sign(body))
+    body = card_certificate_to_sign(issuer, profile, point, holder, serial, now)
+    return der.signed(body, issuer.sign(body))
 
 
 def card_certificate_to_sign(
@@ -130,21 +173,21 @@ def card_certificate_to_sign(
     holder: CardHolder,
     serial: int,
     now: datetime,
-    crl_url: str | None = None,
 ) -> bytes:
     """What of a card's certificate is signed; all of a card's go to the HSM in one call (`sign_bodies`)."""
-    row = x509.CARD_PROFILES[profile]
-    common_name = holder.full_name if row.has_person else str(holder.card_uuid)
-    serial_number = str(holder.card_uuid) if row.has_person else None
+    row = profiles.CARD_PROFILES[profile]
+    has_person = row.subject is Subject.PERSON
+    common_name = holder.full_name if has_person else str(holder.card_uuid)
+    serial_number = str(holder.card_uuid) if has_person else None
     subject = x509.agency_name(holder.agency_code, holder.agency_name, common_name, serial_number)
     card = x509.CardNames(holder.card_uuid, holder.fasc_n)
-    return x509.to_sign(issuer, subject, point, row, serial, now, holder.expires, card=card, crl_url=crl_url)
+    return x509.to_sign(issuer, subject, point, row, serial, now, holder.expires, card=card)
 
 
 def sign_bodies(hsm: Signing, row: AuthorityRow, bodies: Sequence[bytes]) -> list[bytes]:
     """Sign several certificates with one call of the HSM."""
     signatures = hsm.sign_many(row.label, KEY_USE[row.kind], bodies)
-    return [x509.signed(body, signature) for body, signature in zip(bodies, signatures, strict=True)]
+    return [der.signed(body, signature) for body, signature in zip(bodies, signatures, strict=True)]
 
 
 def random_serial() -> int:
@@ -175,6 +218,13 @@ def public_point(hsm: Signing, label: str) -> bytes:
     return point
 
 
+def _numbered(session: Session, kind: str, agency_code: str, common_name: str) -> str:
+    """The name of the next authority of its kind: two keys never share a name, so each list is all its name signed."""
+    query = select(func.count()).where(AuthorityRow.kind == kind, AuthorityRow.agency_code == agency_code)
+    before = session.scalar(query) or 0
+    return f"{common_name} {before + 1}" if before else common_name
+
+
 def _signing(hsm: Signing, label: str, kind: str) -> x509.Sign:
     def sign(data: bytes) -> bytes:
         return hsm.sign(label, KEY_USE[kind], data)
@@ -190,7 +240,7 @@ def _issue_authority(
     agency_code: str,
     name: bytes,
     point: bytes,
-    profile: x509.Profile,
+    profile: profiles.Profile,
     now: datetime,
     constrained_to: tuple[str, ...],
 ) -> AuthorityRow:

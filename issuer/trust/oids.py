@@ -24,6 +24,7 @@ class KeyPurpose(StrEnum):
 
     CLIENT_AUTH = "1.3.6.1.5.5.7.3.2"
     EMAIL_PROTECTION = "1.3.6.1.5.5.7.3.4"
+    OCSP_SIGNING = "1.3.6.1.5.5.7.3.9"  # RFC 6960 §4.2.2.2
     DOCUMENT_SIGNING = "1.3.6.1.5.5.7.3.36"  # RFC 9336
     PIV_CONTENT_SIGNING = "2.16.840.1.101.3.6.7"
     PIV_CARD_AUTH = "2.16.840.1.101.3.6.8"

@@ -1,116 +1,29 @@
-"""Certificates as values and bytes: names, profiles, and a TBSCertificate signed by a callback into the HSM.
+"""Certificates as values and bytes: names, and a TBSCertificate signed by a callback into the HSM.
 
-The profiles are one table (X.509: RFC 5280; PIV: FIPS 201-3 §4.2 and §5.2). All is pure but for the callback. Names
-are DER: they are compared and signed as bytes.
+The kinds of certificate are the table in `issuer/trust/profiles.py`. All is pure but for the callback. Names are DER:
+they are compared and signed as bytes. Source: RFC 5280 §4.
 """
 
 import hashlib
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from enum import StrEnum
+from datetime import datetime
 from functools import lru_cache
 
+from asn1crypto import core
 from asn1crypto import x509 as asn1
 
 from cardlink.iso7816 import tlv
 from issuer.trust import der
 from issuer.trust.der import Tag
-from issuer.trust.oids import ORGANIZATION_IDENTIFIER, PIV_FASC_N, KeyPurpose, Policy
+from issuer.trust.oids import ORGANIZATION_IDENTIFIER, PIV_FASC_N
+from issuer.trust.profiles import Altname, Asking, Profile
 
 Sign = Callable[[bytes], bytes]  # ES256 over the bytes given: r ‖ s, 64 bytes
 
 SERIAL_BITS = 159  # at most 20 octets and positive (RFC 5280 §4.1.2.2), all of it random
 NAME_CHARS = 64  # ub-organization-name and ub-common-name (RFC 5280 Appendix A)
-
-
-class Altname(StrEnum):
-    """What stands in subjectAltName."""
-
-    NONE = "none"
-    CARD = "card"  # FASC-N and URN of the card UUID (FIPS 201-3 §4.2.1)
-
-
-@dataclass(frozen=True, slots=True)
-class Profile:
-    """One kind of certificate: usage, purpose, policy and how long it lives."""
-
-    name: str
-    usage: frozenset[str]
-    purposes: tuple[KeyPurpose, ...]
-    purposes_critical: bool
-    policy: Policy | None
-    altname: Altname
-    years: int  # the longest life; a card certificate ends with its card
-    has_person: bool  # the holder's name stands in the subject
-    path_length: int | None = None
-    is_ca: bool = False
-
-
-CARD_YEARS = 5
-ISSUING_YEARS = 15
-CONTENT_YEARS = 11  # signs for five years at most and outlives every 9E certificate it stands beside
-
-ROOT = Profile("root", frozenset({"key_cert_sign", "crl_sign"}), (), False, None, Altname.NONE, 25, False, 1, True)
-ISSUING = Profile(
-    "issuing", frozenset({"key_cert_sign", "crl_sign"}), (), False, None, Altname.NONE, ISSUING_YEARS, False, 0, True
-)
-CONTENT_SIGNER = Profile(
-    "content-signer",
-    frozenset({"digital_signature"}),
-    (KeyPurpose.PIV_CONTENT_SIGNING,),
-    True,
-    Policy.CONTENT_SIGNING,
-    Altname.NONE,
-    CONTENT_YEARS,
-    False,
-)
-CARD_PROFILES: dict[str, Profile] = {
-    row.name: row
-    for row in (
-        Profile(
-            "9A",
-            frozenset({"digital_signature"}),
-            (KeyPurpose.CLIENT_AUTH,),
-            False,
-            Policy.PIV_AUTH,
-            Altname.CARD,
-            CARD_YEARS,
-            True,
-        ),
-        Profile(
-            "9C",
-            frozenset({"digital_signature", "non_repudiation"}),
-            (KeyPurpose.EMAIL_PROTECTION, KeyPurpose.DOCUMENT_SIGNING),
-            False,
-            Policy.SIGNATURE,
-            Altname.NONE,
-            CARD_YEARS,
-            True,
-        ),
-        Profile(
-            "9D",
-            frozenset({"key_agreement"}),
-            (KeyPurpose.EMAIL_PROTECTION,),
-            False,
-            Policy.KEY_MANAGEMENT,
-            Altname.NONE,
-            CARD_YEARS,
-            True,
-        ),
-        Profile(
-            "9E",
-            frozenset({"digital_signature"}),
-            (KeyPurpose.PIV_CARD_AUTH,),
-            True,
-            Policy.CARD_AUTH,
-            Altname.CARD,
-            CARD_YEARS,
-            False,
-        ),
-    )
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +35,22 @@ class CardNames:
 
 
 @dataclass(frozen=True, slots=True)
+class Pointers:
+    """Where others find what they need to judge a certificate (RFC 5280 §4.2.1.13, §4.2.2.1)."""
+
+    crl: str
+    ocsp: str
+    issuer: str  # the issuer's certificate, DER
+
+
+@dataclass(frozen=True, slots=True)
 class Issuer:
-    """Who signs a certificate: its name (DER), its key identifier and its key."""
+    """Who signs a certificate: its name (DER), its key identifier and its key; what it answers for stands at `at`."""
 
     name: bytes
     key_id: bytes
     sign: Sign
+    at: Pointers | None = None
 
 
 _COUNTRY, _ORGANIZATION, _UNIT, _COMMON_NAME, _SERIAL = "2.5.4.6", "2.5.4.10", "2.5.4.11", "2.5.4.3", "2.5.4.5"
@@ -202,7 +125,6 @@ def issue(
     *,
     card: CardNames | None = None,
     constrained_to: tuple[str, ...] = (),
-    crl_url: str | None = None,
 ) -> bytes:
     """Build a certificate after `profile`, have it signed, and return its DER.
 
@@ -218,9 +140,8 @@ def issue(
         not_after,
         card=card,
         constrained_to=constrained_to,
-        crl_url=crl_url,
     )
-    return signed(body, issuer.sign(body))
+    return der.signed(body, issuer.sign(body))
 
 
 def to_sign(
@@ -234,7 +155,6 @@ def to_sign(
     *,
     card: CardNames | None = None,
     constrained_to: tuple[str, ...] = (),
-    crl_url: str | None = None,
 ) -> bytes:
     """Build the TBSCertificate (RFC 5280 §4.1.2) of what `issue` gives."""
     return der.sequence(
@@ -242,27 +162,14 @@ def to_sign(
         der.integer(serial),
         der.ECDSA_SHA256,
         issuer.name,
-        der.sequence(_time(not_before), _time(not_after)),
+        der.sequence(der.time(not_before), der.time(not_after)),
         subject,
         public_key_info(point),
-        tlv.encode(Tag.CONSTRUCTED_3, der.sequence(_extensions(issuer, point, profile, card, constrained_to, crl_url))),
+        tlv.encode(Tag.CONSTRUCTED_3, der.sequence(_extensions(issuer, point, profile, card, constrained_to))),
     )
 
 
-def signed(body: bytes, signature: bytes) -> bytes:
-    """The certificate of a signed TBSCertificate; `signature` is r ‖ s (RFC 5280 §4.1.1)."""
-    return der.sequence(body, der.ECDSA_SHA256, der.bit_string(der.ecdsa_signature(signature)))
-
-
 _VERSION_3 = tlv.encode(Tag.CONSTRUCTED_0, der.integer(2))
-
-
-def _time(moment: datetime) -> bytes:
-    """UTCTime until 2049, GeneralizedTime from 2050 (RFC 5280 §4.1.2.5), whole seconds."""
-    exact = moment.astimezone(UTC)
-    if exact.year < 2050:
-        return tlv.encode(Tag.UTC_TIME, f"{exact:%y%m%d%H%M%SZ}".encode())
-    return tlv.encode(Tag.GENERALIZED_TIME, f"{exact:%Y%m%d%H%M%SZ}".encode())
 
 
 def _extensions(
@@ -271,7 +178,6 @@ def _extensions(
     profile: Profile,
     card: CardNames | None,
     constrained_to: tuple[str, ...],
-    crl_url: str | None,
 ) -> bytes:
     """The extensions one after the other: what names this key and card, and between it what its profile says."""
     authority = der.sequence(tlv.encode(Tag.PRIMITIVE_0, issuer.key_id))
@@ -284,12 +190,13 @@ def _extensions(
         if card is None:
             raise ValueError(f"profile {profile.name} needs the card's names")
         rows.append(_extension(_SUBJECT_ALT_NAME, _card_names(card)))
-    if crl_url is not None:
-        rows.append(_revocation_list(crl_url))
+    if issuer.at is not None:
+        rows.append(_pointers(issuer.at, profile.asking))
     return b"".join(rows)
 
 
 _SUBJECT_KEY_ID, _AUTHORITY_KEY_ID, _SUBJECT_ALT_NAME = "2.5.29.14", "2.5.29.35", "2.5.29.17"
+_CRL_POINTS = "2.5.29.31"
 
 
 def _extension(kind: str, value: bytes) -> bytes:
@@ -307,6 +214,8 @@ def _of_profile(profile: Profile, constrained_to: tuple[str, ...]) -> bytes:
         rows.append(_row("extended_key_usage", profile.purposes_critical, [str(one) for one in profile.purposes]))
     if profile.policy is not None:
         rows.append(_row("certificate_policies", False, [{"policy_identifier": str(profile.policy)}]))
+    if profile.is_never_checked:
+        rows.append(_row("ocsp_no_check", False, core.Null()))
     if constrained_to:
         names = [asn1.Name.load(_name(_agency_levels(code)), strict=True) for code in constrained_to]
         subtrees = [{"base": asn1.GeneralName("directory_name", name)} for name in names]
@@ -315,9 +224,25 @@ def _of_profile(profile: Profile, constrained_to: tuple[str, ...]) -> bytes:
 
 
 @lru_cache(maxsize=64)
-def _revocation_list(url: str) -> bytes:
-    name = asn1.DistributionPointName("full_name", [asn1.GeneralName("uniform_resource_identifier", url)])
-    return _row("crl_distribution_points", False, [{"distribution_point": name}])
+def _pointers(at: Pointers, asking: Asking) -> bytes:
+    """CRL distribution point and authority information access."""
+    if asking is Asking.NOWHERE:
+        return b""
+    access = [("ca_issuers", at.issuer)]
+    if asking is Asking.CRL_AND_OCSP:
+        access.insert(0, ("ocsp", at.ocsp))
+    told = [{"access_method": method, "access_location": _url(url)} for method, url in access]
+    return _extension(_CRL_POINTS, distribution_point(at.crl)) + _row("authority_information_access", False, told)
+
+
+def distribution_point(url: str) -> bytes:
+    """CRLDistributionPoints of one address (RFC 5280 §4.2.1.13): in certificates, and in lists for the freshest."""
+    name = asn1.DistributionPointName("full_name", [_url(url)])
+    return bytes(asn1.CRLDistributionPoints([{"distribution_point": name}]).dump())
+
+
+def _url(url: str) -> asn1.GeneralName:
+    return asn1.GeneralName("uniform_resource_identifier", url)
 
 
 def _row(name: str, critical: bool, value: object) -> bytes:

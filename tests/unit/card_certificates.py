@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from statement_vectors import private_key, public_key, sign_with, trust_of
 
 from cardlink.statements.trust import Anchor, Profile, Trust, accept_trust_list, issue_trust_list
-from issuer.trust import x509
+from issuer.trust import profiles, x509
 from issuer.trust.ca import ContentSigner
 
 AGENCY = "H49.01.02"
@@ -24,7 +24,7 @@ def point(label: str) -> bytes:
 def certificate(
     subject_label: str,
     issuer_label: str,
-    profile: x509.Profile,
+    profile: profiles.Profile,
     now: datetime,
     *,
     agency: str = AGENCY,
@@ -50,12 +50,12 @@ def authority_name(label: str, agency: str = "H49") -> bytes:
 def authority(label: str, now: datetime, **changes: Any) -> bytes:
     """A self-made issuing authority: what an anchor holds."""
     more = {"subject": authority_name(label), "ends": timedelta(days=3650), **changes}
-    return certificate(label, label, x509.ISSUING, now, **more)
+    return certificate(label, label, profiles.ISSUING, now, **more)
 
 
 def content_signer(now: datetime, **changes: Any) -> ContentSigner:
     """The key that signs CHUID and security object."""
-    der = certificate("content", "ca", x509.CONTENT_SIGNER, now, **changes)
+    der = certificate("content", "ca", profiles.CONTENT_SIGNER, now, **changes)
     return ContentSigner("content", der, sign_with("content"))
 
 

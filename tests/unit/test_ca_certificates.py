@@ -18,7 +18,7 @@ from cardlink.statements.refusal import Reason, Refused
 from cardlink.statements.trust import Trust, reload_trust_list
 from issuer import database
 from issuer.errors import NotFound
-from issuer.trust import ca, cms, trust_list, x509
+from issuer.trust import ca, cms, profiles, trust_list, x509
 from issuer.trust.oids import KeyPurpose, Policy
 
 UUID = uuid.UUID("7a2ff7a8-93ee-4b6f-9d77-3f2e4f7f0a11")
@@ -50,7 +50,7 @@ class Office:
         assert point is not None
         holder = ca.CardHolder(agency, "Sở Thử", "Đặng Thị Ánh", UUID, encode_fascn(NON_FEDERAL), EXPIRES)
         with database.reading(self.register.factory) as session:
-            issuer = ca.issuer_of(self.register.keys, ca.current(session, ca.ISSUING, authority, NOW))
+            issuer = ca.issuer_of(session, self.register.keys, ca.current(session, ca.ISSUING, authority, NOW))
         return ca.issue_card_certificate(issuer, profile, point, holder, ca.random_serial(), NOW)
 
     def verify(self, certificate: bytes, authority: str = HOME, *more: str) -> subprocess.CompletedProcess[str]:
@@ -71,7 +71,7 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Office:
     return Office(register, folder, trust)
 
 
-@pytest.mark.parametrize("profile", sorted(x509.CARD_PROFILES))
+@pytest.mark.parametrize("profile", sorted(profiles.CARD_PROFILES))
 @pytest.mark.parametrize("agency", [HOME, f"{HOME}.01.02"])
 def test_a_card_certificate_verifies_up_to_the_root(office: Office, profile: str, agency: str) -> None:
     answer = office.verify(office.issue(profile, agency))
@@ -83,7 +83,7 @@ def test_the_content_signer_verifies_and_outlives_every_card_certificate(office:
     assert office.verify(signer).returncode == 0
     certificate = crypto.load_der_x509_certificate(signer)
     last_signed = NOW.replace(year=NOW.year + ca.SIGNS_YEARS[ca.CONTENT])
-    assert certificate.not_valid_after_utc > last_signed.replace(year=last_signed.year + x509.CARD_YEARS)
+    assert certificate.not_valid_after_utc > last_signed.replace(year=last_signed.year + profiles.CARD_YEARS)
     assert (
         certificate.not_valid_after_utc
         <= crypto.load_der_x509_certificate(office.authority(ca.ISSUING)).not_valid_after_utc
@@ -102,17 +102,17 @@ def test_an_agencys_authority_names_nobody_outside_its_agency(office: Office, ag
 
 def test_an_agencys_authority_makes_no_other_authority(office: Office) -> None:
     with database.reading(office.register.factory) as session:
-        issuer = ca.issuer_of(office.register.keys, ca.current(session, ca.ISSUING, HOME, NOW))
+        issuer = ca.issuer_of(session, office.register.keys, ca.current(session, ca.ISSUING, HOME, NOW))
     point = office.register.keys.generate("sub", "ec-p256", "ca", ()).public
     assert point is not None
     name = x509.agency_name(HOME, "Sở Thử", "CA thứ hai")
-    below = x509.issue(issuer, name, point, x509.ISSUING, 7, NOW, EXPIRES)
+    below = x509.issue(issuer, name, point, profiles.ISSUING, 7, NOW, EXPIRES)
     answer = office.verify(below)
     assert answer.returncode == 0  # as a leaf it is only a certificate ...
     sub = x509.Issuer(name, x509.key_id(point), lambda data: office.register.keys.sign("sub", "ca", data))
     leaf_point = office.register.keys.generate("leaf", "ec-p256", "card", ()).public
     assert leaf_point is not None
-    leaf = x509.issue(sub, x509.agency_name(HOME, "x", "y"), leaf_point, x509.CARD_PROFILES["9C"], 8, NOW, EXPIRES)
+    leaf = x509.issue(sub, x509.agency_name(HOME, "x", "y"), leaf_point, profiles.CARD_PROFILES["9C"], 8, NOW, EXPIRES)
     chain = office.write("sub", below)
     answer = office.verify(leaf, HOME, "-untrusted", str(chain))
     assert "path length constraint exceeded" in answer.stderr  # ... and nothing counts below it

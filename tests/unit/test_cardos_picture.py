@@ -25,7 +25,7 @@ from cardos.records import Life, Owner, Sequence, SlotKey, StoredObject
 from cardos.sealing import make_secret
 from cardos.state import Persistent
 from cardos.store import MemoryStore
-from issuer.trust.x509 import CARD_PROFILES
+from issuer.trust.profiles import CARD_PROFILES
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 SECRET = b"<secret & more>"

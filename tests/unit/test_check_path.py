@@ -23,15 +23,15 @@ from cardlink.statements.card import read_card_credential
 from cardlink.statements.challenge import door_challenge_digest
 from cardlink.statements.refusal import Reason, Refused
 from cardlink.statements.trust import Profile, Trust
-from issuer.trust import x509
+from issuer.trust import profiles, x509
 
 FILE = load("card")
 NOW = at(FILE)
 GOOD = bytes.fromhex(FILE["good"][0]["raw"])
 CARD_UUID = read_card_credential(GOOD).value.card_uuid
 DOOR, NONCE = bytes(16), bytes(32)
-CARD_9E = x509.CARD_PROFILES["9E"]
-CARD_9A = x509.CARD_PROFILES["9A"]
+CARD_9E = profiles.CARD_PROFILES["9E"]
+CARD_9A = profiles.CARD_PROFILES["9A"]
 
 
 def _trust(**changes: Any) -> Trust:
@@ -118,7 +118,7 @@ def test_a_signature_in_the_anchors_name_by_another_key_is_forged() -> None:
 
 
 def test_of_two_authorities_with_one_name_the_one_that_signed_is_found() -> None:
-    namesake = certificate("stranger", "stranger", x509.ISSUING, NOW, subject=authority_name("ca"))
+    namesake = certificate("stranger", "stranger", profiles.ISSUING, NOW, subject=authority_name("ca"))
     trust = trust_with(FILE, anchor(namesake), anchor(authority("ca", NOW)))
     assert isinstance(verify_card_certificate(_own(), trust, NOW), CardCertificate)
 
@@ -150,7 +150,7 @@ def test_times_of_card_authority_and_list_are_judged() -> None:
 
 
 def test_an_anchor_that_is_no_authority_signs_nothing() -> None:
-    leaf = certificate("ca", "ca", x509.CONTENT_SIGNER, NOW, subject=authority_name("ca"))
+    leaf = certificate("ca", "ca", profiles.CONTENT_SIGNER, NOW, subject=authority_name("ca"))
     assert _refused(_own(), trust_with(FILE, anchor(leaf))) is Reason.WRONG_CERTIFICATE
 
 

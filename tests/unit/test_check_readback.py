@@ -27,7 +27,7 @@ from cardlink.piv.tables import (
 from cardlink.statements.card import read_card_credential
 from cardlink.statements.identity import Identity, issue_identity, read_identity
 from cardlink.statements.refusal import Reason, Refused
-from issuer.trust import cms, x509
+from issuer.trust import cms, profiles, x509
 from issuer.trust.ca import ContentSigner
 
 FILE = load("card")
@@ -42,7 +42,7 @@ FIVE_YEARS = timedelta(days=5 * 365)
 
 
 def _certificate(label: str, slot: str, issuer: str = "ca", card_uuid: bytes = CARD_UUID) -> bytes:
-    profile = x509.CARD_PROFILES[slot]
+    profile = profiles.CARD_PROFILES[slot]
     return encode_certificate(certificate(label, issuer, profile, NOW, card_uuid=card_uuid, ends=FIVE_YEARS))
 
 
@@ -145,12 +145,12 @@ def test_the_content_signer_must_be_one_under_an_anchor() -> None:
         assert isinstance(judged, Refused)
         return judged.reason
 
-    stranger = certificate("content", "stranger", x509.CONTENT_SIGNER, NOW)
+    stranger = certificate("content", "stranger", profiles.CONTENT_SIGNER, NOW)
     assert reason(ContentSigner("content", stranger, sign_with("content"))) is Reason.UNKNOWN_SIGNER
-    other_purpose = certificate("content", "ca", x509.CARD_PROFILES["9C"], NOW)
+    other_purpose = certificate("content", "ca", profiles.CARD_PROFILES["9C"], NOW)
     assert reason(ContentSigner("content", other_purpose, sign_with("content"))) is Reason.WRONG_EKU
     assert reason(content_signer(NOW, ends=timedelta(hours=1)), NOW + timedelta(days=1)) is Reason.EXPIRED
-    own = certificate("content", "ca", x509.CONTENT_SIGNER, NOW)
+    own = certificate("content", "ca", profiles.CONTENT_SIGNER, NOW)
     assert reason(ContentSigner("content", own, sign_with("clone"))) is Reason.FORGED_STATEMENT
 
 
@@ -165,7 +165,7 @@ def test_a_chuid_altered_after_signing_is_refused() -> None:
 
 def test_a_security_object_by_another_signer_than_the_chuids_is_refused() -> None:
     objects = _card()
-    other = certificate("clone", "ca", x509.CONTENT_SIGNER, NOW, agency="H49.01.03")
+    other = certificate("clone", "ca", profiles.CONTENT_SIGNER, NOW, agency="H49.01.03")
     objects[SECURITY_OBJECT.tag] = _security(ContentSigner("clone", other, sign_with("clone")), objects)
     assert _refused(objects) is Reason.KEY_MISMATCH
     own = content_signer(NOW, ends=FIVE_YEARS)

@@ -4,7 +4,7 @@ from cardlink.piv.tables import CARD_CREDENTIAL, IDENTITY_STATEMENT, SECURITY_OB
 from issuer.cards.objects import HASHED
 from issuer.cards.plan import Act, plan_for
 from issuer.cards.profiles import THEMO, needs_pin
-from issuer.trust.x509 import CARD_PROFILES
+from issuer.trust.profiles import CARD_PROFILES
 
 PLAN = plan_for(THEMO)
 NAMES = [step.name for step in PLAN.steps]
