@@ -2,6 +2,7 @@
 
 import pytest
 from card_world import Session, prepared
+from messaging_host import objects
 from notation import Row, fits, read_matrix
 
 # How a column's name is made true: card, what is done after SELECT, face.
@@ -36,6 +37,19 @@ USES = {
 RIGHT = {"80": "PIN", "81": "PUK", "00": "GLOBAL", "98": "CODE", "96": "00*6", "97": "00*6"}
 WRONG = {"80": "WRONG", "98": "WRONGCODE", "00": "WRONG"}
 CHANGED = {"80": "PIN NEWPIN", "81": "PUK NEWPUK", "00": "GLOBAL NEWPIN"}
+RSA_EXPONENT = b"\x01\x00\x01"
+# what stands in 7F49: modulus and exponent, or a point (Ed25519 and X25519: 32 bytes without a mark in front)
+SHAPES = {
+    "05": {0x81: 384, 0x82: 3},
+    "07": {0x81: 256, 0x82: 3},
+    "11": {0x86: 65},
+    "14": {0x86: 97},
+    "16": {0x81: 512, 0x82: 3},
+    "27": {0x86: 65},
+    "2E": {0x86: 97},
+    "E0": {0x86: 32},
+    "E1": {0x86: 32},
+}
 SLOW_TO_MAKE = ("05", "16")  # RSA-3072 and RSA-4096: seconds
 
 
@@ -81,8 +95,12 @@ def command(ref: str, use: str) -> str:
 @pytest.mark.parametrize(("row", "slot", "cell"), cells("algorithms.txt", 2))
 def test_a_key_of_the_algorithm_is_made_in_the_slot_or_refused(row: Row, slot: str, cell: str) -> None:
     session: Session = prepared("blank", "admin", "contact")
-    got = session.say(f"00 47 00 {slot} (AC [80 [{row.cells[0]}]]) 00")
+    got = session.say(f"chain: 00 47 00 {slot} (AC [80 [{row.cells[0]}]]) 00")
     assert fits(expected(cell), got), f"{row}\n{slot} -> {got[-2:].hex().upper()}"
+    if cell == "yes":
+        public = objects(objects(got[:-2])[0x7F49])
+        assert {tag: len(value) for tag, value in public.items()} == SHAPES[row.cells[0]]
+        assert public.get(0x82, RSA_EXPONENT) == RSA_EXPONENT
     # what was refused has left nothing, what was made is there
     there = session.say(f"raw: 00 F7 00 {slot} 00")
     if slot not in ("80", "9B"):
