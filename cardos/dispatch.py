@@ -125,6 +125,8 @@ def _answer(platform: Platform, command: Command) -> bytes:
         command = whole
         channel = volatile.channel
     elif volatile.channel is not None and ins not in _CLEAR_IN_CHANNEL:
+        # a chain that came through the channel is not to be ended by a block from outside
+        volatile.chain = None
         volatile.end_channel()
         if ins != _EXTERNAL_AUTHENTICATE:
             raise CardStatus(command_name(ins), SW.SECURITY_STATUS_NOT_SATISFIED)
@@ -212,6 +214,7 @@ def _unprotect(platform: Platform, command: Command) -> Command | None:
     volatile = platform.volatile
     channel = volatile.channel
     if channel is None:
+        volatile.chain = None
         raise CardStatus(command_name(command.ins), SW.SECURITY_STATUS_NOT_SATISFIED)
     value, cut, channel.cut = channel.chaining_value, channel.cut, None
     try:
