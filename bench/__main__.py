@@ -6,7 +6,7 @@ import logging
 import subprocess
 import sys
 
-NAMES = ("door", "personalise", "card")
+NAMES = ("door", "personalise", "card", "hsm")
 
 
 def main() -> int:

@@ -40,6 +40,12 @@ def faster(what: str, ours: float, unit: str, versus: str, theirs: float, factor
     return Row(what, ours, unit, versus, theirs, ratio, f">= {factor:g} x faster", ratio >= factor)
 
 
+def slower_by_at_most(what: str, ours: float, unit: str, versus: str, theirs: float, part: float) -> Row:
+    """Ours must reach at least that part of their speed: both are times, and the ratio is theirs to ours."""
+    ratio = theirs / ours
+    return Row(what, ours, unit, versus, theirs, ratio, f">= {part:g} x its speed", ratio >= part)
+
+
 def limit(what: str, ours: float, unit: str, bound: float) -> Row:
     """Ours may be at most a fixed bound."""
     return Row(what, ours, unit, "limit", bound, ours / bound, f"<= {bound:g} {unit}", ours <= bound)

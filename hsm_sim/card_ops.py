@@ -10,7 +10,7 @@ from typing import Any
 
 from cardlink.gp.commands import decode_initialize_update, put_key_set
 from cardlink.gp.host_channel import HostChannel, check_is_plain
-from cardlink.gp.keys import derive_card_keys, derive_card_secrets, key_check_value
+from cardlink.gp.keys import derive_card_keys_by, derive_card_secrets_by, key_check_value
 from cardlink.gp.loading import (
     FACTORY_PIN,
     FACTORY_PUK,
@@ -34,6 +34,7 @@ from hsm_sim.store import Job, State
 SESSIONS_MAX = 32
 JOB_MAX_CHARS = 64
 CHAIN_MAX_BLOCKS = 256
+CARDS_AT_ONCE = 4096
 CARD_KEY_BITS = (128, 192, 256)
 USE_OF_KEY_SET = {"transport": Use.TRANSPORT, "card": Use.CARD_MASTER}
 
@@ -101,7 +102,7 @@ def _has_status(raw_answer: bytes) -> bool:
 def _card_keys(master: Key, kdd: bytes, kvn: int, key_bits: int) -> StaticKeys:
     if key_bits not in CARD_KEY_BITS or not 0 <= kvn <= 0xFF:
         raise BadRequest("want a key version of one byte and 128, 192 or 256 bits")
-    return derive_card_keys(master.secret, kdd, kvn, key_bits)
+    return derive_card_keys_by(master.mac, kdd, kvn, key_bits)
 
 
 def _session(target: Target) -> CardSession:
@@ -195,7 +196,7 @@ def _put_secret(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> bytes:
     if kind in ("9b", "puk"):
         if target.key is None or target.use is not Use.CARD_MASTER:
             raise NoSuchKey(f"{label}")
-        secrets = derive_card_secrets(target.key.secret, session.kdd, session.kvn if kvn is None else kvn)
+        secrets = derive_card_secrets_by(target.key.mac, session.kdd, session.kvn if kvn is None else kvn)
         command = (
             set_admin_key(secrets.admin_key)
             if kind == "9b"
@@ -260,6 +261,18 @@ def _reveal_pin(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> str:
 
 def _derive_check(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> list[bytes]:
     _, kdd, kvn, key_bits = args
+    return _check_values(hsm, target, kdd, kvn, key_bits)
+
+
+def _derive_checks(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> list[bytes]:
+    """For many cards: one string for each, its three check values one after the other."""
+    _, cards, kvn, key_bits = args
+    if len(cards) > CARDS_AT_ONCE or not all(isinstance(one, bytes) for one in cards):
+        raise BadRequest(f"want at most {CARDS_AT_ONCE} cards")
+    return [b"".join(_check_values(hsm, target, kdd, kvn, key_bits)) for kdd in cards]
+
+
+def _check_values(hsm: Hsm, target: Target, kdd: bytes, kvn: int, key_bits: int) -> list[bytes]:
     if target.key is None:
         raise NoSuchKey(target.subject)
     keys = _card_keys(target.key, kdd, kvn, key_bits)
@@ -299,6 +312,7 @@ def _versions(args: list[Any]) -> str:
 S, B, I, L = (str,), (bytes,), (int,), (list,)  # noqa: E741 - one letter each, for the table
 CARD_SPECS: dict[str, Spec] = {
     Op.DERIVE_CHECK: Spec((S, B, I, I), by_label, _derive_check),
+    Op.DERIVE_CHECKS: Spec((S, L, I, I), by_label, _derive_checks, lambda args: f"{len(args[1])} cards"),
     Op.ALLOCATE: Spec((S,), no_key, _allocate),
     Op.OPEN_SESSION: Spec((S, S, S, B, I, B, B, I, I), by_opening_key, _open_session, _opened, lambda _: 1),
     Op.WRAP: Spec((I, B), by_session, _wrap, _header),

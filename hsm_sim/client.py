@@ -369,3 +369,8 @@ class Client(Connection):
     def derive_check(self, master_label: str, kdd: bytes, kvn: int, key_bits: int = 256) -> tuple[bytes, ...]:
         """Key check values of a card's derived ENC, MAC and DEK."""
         return tuple(self.call(Op.DERIVE_CHECK, [master_label, kdd, kvn, key_bits]))
+
+    def derive_checks(self, master_label: str, cards: Sequence[bytes], kvn: int, key_bits: int = 256) -> list[bytes]:
+        """The same for up to 4,096 cards: 9 bytes for each, the three check values in a row."""
+        told: list[bytes] = self.call(Op.DERIVE_CHECKS, [master_label, list(cards), kvn, key_bits])
+        return told

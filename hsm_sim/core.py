@@ -40,6 +40,7 @@ PERSONS = "persons"
 """The setting that says how many persons an operation for several takes."""
 FAR_S = 1 << 53
 _ACTIVE = KeyState.ACTIVE
+_OPS: dict[str, Op] = {str(op): op for op in Op}
 
 
 @dataclass(slots=True)
@@ -187,7 +188,7 @@ class Hsm:
         spec = self._spec(name, args)
         if self.faults is not None:
             self._misbehave(self.faults, peer)
-        return self._run(peer, Op(name), spec, args, None)
+        return self._run(peer, _OPS[name], spec, args, None)
 
     def _misbehave(self, faults: Faults, peer: Peer) -> None:
         """What the faults that were asked for do to this request."""
@@ -216,9 +217,9 @@ class Hsm:
         spec = self._specs.get(name) if isinstance(name, str) else None
         if spec is None or len(args) != len(spec.types):
             raise BadRequest(f"no operation {name!r:.40} with {len(args)} arguments")
-        for value, types in zip(args, spec.types, strict=True):
-            if type(value) not in types:
-                raise BadRequest(f"{name}: argument of type {type(value).__name__}")
+        for index, types in enumerate(spec.types):
+            if type(args[index]) not in types:
+                raise BadRequest(f"{name}: argument of type {type(args[index]).__name__}")
         return spec
 
     def check_request(self, op: Op, args: list[Any]) -> None:
@@ -237,8 +238,7 @@ class Hsm:
 
     def _run(self, peer: Peer, op: Op, spec: Spec, args: list[Any], agreed: Collection[str] | None) -> Any:
         """Find the target, ask the policy, count, log, and only then act."""
-        subject = str(args[0])[:64] if args else ""
-        what = ""
+        subject = what = ""
         try:
             target = spec.target(self, peer, args)
             subject = target.subject
@@ -246,11 +246,11 @@ class Hsm:
             if agreed is None and policy.is_for_several(op, target.use) and self.persons_needed > 1:
                 raise NeedsQuorum(f"{op} takes {self.persons_needed} persons")
             if spec.uses is not None and target.key is not None:
-                self._meter.take(
-                    target.key.info, peer.client, spec.uses(args), self.state.caps.get(target.key.info.label)
-                )
+                info = target.key.info
+                self._meter.take(info, peer.client, spec.uses(args), self.state.caps.get(info.label))
             what = spec.what(args)
         except HsmError as error:
+            subject = subject or (str(args[0])[:64] if args else "")
             self.log.append(peer.name, peer.uid, op, error.code, subject, what)
             raise
         self.log.append(peer.name, peer.uid, op, "do", subject, what)

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from cardlink.gp.keys import key_check_value
+from cardlink.gp.keys import Mac, key_check_value, keyed_cmac
 from cardlink.gp.scp03 import StaticKeys
 from hsm_sim.errors import BadRequest
 
@@ -159,12 +159,13 @@ class KeyInfo:
 class Key:
     """A key with its secret; `info` is all that is told of it. What signs is made at the first signature."""
 
-    __slots__ = ("_signer", "info", "secret")
+    __slots__ = ("_mac", "_signer", "info", "secret")
 
     def __init__(self, info: KeyInfo, secret: bytes) -> None:
         self.info = info
         self.secret = secret
         self._signer: Callable[[bytes], bytes] | None = None
+        self._mac: Mac | None = None
 
     def __repr__(self) -> str:
         return f"Key({self.info.label!r})"
@@ -177,12 +178,21 @@ class Key:
     @property
     def sign(self) -> Callable[[bytes], bytes] | None:
         """What signs with this key; None for a symmetric one."""
-        if self._signer is None and self.secret:
+        if self._signer is not None:
+            return self._signer
+        if self.secret:
             if self.info.kind is Kind.EC_P256:
                 self._signer = _es256(ec.derive_private_key(int.from_bytes(self.secret, "big"), P256))
             elif self.info.kind is Kind.ED25519:
                 self._signer = ed25519.Ed25519PrivateKey.from_private_bytes(self.secret).sign
         return self._signer
+
+    @property
+    def mac(self) -> Mac:
+        """AES-CMAC under a master key, which derives the keys of cards."""
+        if self._mac is None:
+            self._mac = keyed_cmac(self.secret)
+        return self._mac
 
     def scp03_set(self) -> StaticKeys:
         """The three keys of a transport set."""

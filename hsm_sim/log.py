@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from json.encoder import encode_basestring as quoted
 from pathlib import Path
 from typing import Self
@@ -126,6 +127,12 @@ def _check_anchor(seek: Callable[[int], int], read: Callable[[int], bytes], anch
         raise LogBroken(f"line {anchor.count} is not the one that the store remembers: shortened or replaced")
 
 
+@lru_cache(maxsize=4096)
+def _names(role: str, uid: int, op: str, outcome: str) -> str:
+    """The part of a line that a client's lines share."""
+    return f"{quoted(role)},{uid},{quoted(op)},{quoted(outcome)}"
+
+
 class Log:
     """The open log of a running HSM. Any thread may append."""
 
@@ -146,7 +153,8 @@ class Log:
         except BaseException:
             os.close(self._file)
             raise
-        self._head = scan.head
+        # a bare tuple: each line makes a new one, and a frozen dataclass takes longer than the line's hash
+        self._place = scan.head.count, scan.head.size_bytes, scan.head.last_hash
         self.saved_generation = scan.generation
         self.uses = scan.uses
         self._sealer: ed25519.Ed25519PrivateKey | None = None
@@ -167,8 +175,7 @@ class Log:
     @property
     def head(self) -> Head:
         """Where the log stands now."""
-        with self._lock:
-            return self._head
+        return Head(*self._place)
 
     def append(self, role: str, uid: int, op: str, outcome: str, subject: str, what: str) -> int:
         """Write one line and give its number. Raises LogFull when it cannot be written."""
@@ -184,23 +191,23 @@ class Log:
         what: str = "",
         sealer: ed25519.Ed25519PrivateKey | None = None,
     ) -> int:
-        names = f"{quoted(role)},{uid},{quoted(op)},{quoted(outcome)}"
+        names = _names(role, uid, op, outcome)
         with self._lock:
-            head = self._head
-            count = head.count + 1
+            before, size, last = self._place
+            count = before + 1
             if sealer is not None:
-                what = sealer.sign(sealed_bytes(head.count, head.last_hash)).hex()
-                self._sealed_count = count
-            rest = f"[{names},{quoted(subject)},{quoted(what)}]"
-            body = f'{{"n":{count},"t":{self._clock_ms()},"e":{rest}}}'.encode()
-            digest = hashlib.sha256(head.last_hash + body)
-            line = body + b"\t" + digest.hexdigest().encode() + b"\n"
+                what = sealer.sign(sealed_bytes(before, last)).hex()
+            body = f'{{"n":{count},"t":{self._clock_ms()},"e":[{names},{quoted(subject)},{quoted(what)}]}}'.encode()
+            digest = hashlib.sha256(last + body).digest()
+            line = b"%b\t%b\n" % (body, digest.hex().encode())
             if self._failed:
                 raise LogFull(self._failed)
-            if head.size_bytes + len(line) > self._max_bytes:
-                raise LogFull(f"{head.size_bytes} of {self._max_bytes} bytes")
-            self._write(line, head.size_bytes)
-            self._head = Head(count, head.size_bytes + len(line), digest.digest())
+            if size + len(line) > self._max_bytes:
+                raise LogFull(f"{size} of {self._max_bytes} bytes")
+            self._write(line, size)
+            self._place = count, size + len(line), digest
+            if sealer is not None:
+                self._sealed_count = count
         if not self._dirty.is_set():
             self._dirty.set()
         return count

@@ -32,6 +32,7 @@ class Op(StrEnum):
     SIGN_MANY = "sign_many"
     RANDOM = "random"
     DERIVE_CHECK = "derive_check"
+    DERIVE_CHECKS = "derive_checks"
     OPEN_SESSION = "open_session"
     WRAP = "wrap"
     UNWRAP = "unwrap"
@@ -76,6 +77,7 @@ ALLOWED: dict[Op, dict[Role, frozenset[Use | None]]] = {
     Op.SIGN_MANY: {Role.USER: EVERYDAY, Role.SO: frozenset({Use.ROOT})},
     Op.RANDOM: {Role.USER: NO_KEY, Role.SO: NO_KEY},
     Op.DERIVE_CHECK: {Role.USER: frozenset({Use.CARD_MASTER}), Role.SO: frozenset({Use.CARD_MASTER})},
+    Op.DERIVE_CHECKS: {Role.USER: frozenset({Use.CARD_MASTER}), Role.SO: frozenset({Use.CARD_MASTER})},
     Op.OPEN_SESSION: {Role.USER: CARD_KEYS},
     Op.WRAP: {Role.USER: CARD_KEYS},
     Op.UNWRAP: {Role.USER: CARD_KEYS},

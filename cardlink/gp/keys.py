@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
-from functools import partial
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.cmac import CMAC
 
 from cardlink.errors import Malformed
-from cardlink.gp.scp03 import BLOCK_BYTES, KEY_BYTES, StaticKeys, cmac
+from cardlink.gp.scp03 import BLOCK_BYTES, KEY_BYTES, StaticKeys
 
 KCV_BYTES = 3
 KDD_BYTES = 10
@@ -56,9 +56,21 @@ Mac = Callable[[bytes], bytes]
 """AES-CMAC under one key, wherever that key is: the value of a key at hand, or a key inside a device."""
 
 
+def keyed_cmac(key: bytes) -> Mac:
+    """AES-CMAC under a key at hand whose schedule is made once: each message starts from a copy. For any thread."""
+    keyed = CMAC(algorithms.AES(key))
+
+    def mac(data: bytes) -> bytes:
+        context = keyed.copy()
+        context.update(data)
+        return context.finalize()
+
+    return mac
+
+
 def derive_card_key(master_key: bytes, label: Label, kdd: bytes, kvn: int, bits: int) -> bytes:
     """Derive one key of one card from the value of a master key; see `derive_card_key_by`."""
-    return derive_card_key_by(partial(cmac, master_key), label, kdd, kvn, bits)
+    return derive_card_key_by(keyed_cmac(master_key), label, kdd, kvn, bits)
 
 
 def derive_card_key_by(mac: Mac, label: Label, kdd: bytes, kvn: int, bits: int) -> bytes:
@@ -76,7 +88,7 @@ def derive_card_key_by(mac: Mac, label: Label, kdd: bytes, kvn: int, bits: int) 
 
 def derive_card_keys(master_key: bytes, kdd: bytes, kvn: int, bits: int = 256) -> StaticKeys:
     """Derive a card's SCP03 key set from the value of a master key."""
-    return derive_card_keys_by(partial(cmac, master_key), kdd, kvn, bits)
+    return derive_card_keys_by(keyed_cmac(master_key), kdd, kvn, bits)
 
 
 def derive_card_keys_by(master: Mac, kdd: bytes, kvn: int, bits: int = 256) -> StaticKeys:
@@ -95,7 +107,7 @@ class CardSecrets:
 
 def derive_card_secrets(master_key: bytes, kdd: bytes, kvn: int) -> CardSecrets:
     """Derive 9B and the PUK from the value of a master key."""
-    return derive_card_secrets_by(partial(cmac, master_key), kdd, kvn)
+    return derive_card_secrets_by(keyed_cmac(master_key), kdd, kvn)
 
 
 def derive_card_secrets_by(master: Mac, kdd: bytes, kvn: int) -> CardSecrets:

@@ -140,6 +140,7 @@ MAY = {
     (Role.SO, Op.RANDOM),
     (Role.SO, Op.LOG_HEAD),
     (Role.SO, Op.DERIVE_CHECK),
+    (Role.SO, Op.DERIVE_CHECKS),
     (Role.ALLOCATOR, Op.ALLOCATE),
     *((Role.AUDITOR, op) for op in (Op.LOG_HEAD, Op.CAPS, Op.PERSONS, Op.PROPOSALS)),
     *((Role.SO, op) for op in (Op.CAPS, Op.PERSONS, Op.PROPOSALS)),
