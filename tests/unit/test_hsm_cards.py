@@ -308,3 +308,14 @@ def test_a_card_pin_has_six_digits_and_is_none_of_the_first_guesses() -> None:
     drawn = iter([n.to_bytes(16, "big") for n in (123456, 0, 999999, 987654, 42)])
     assert make_card_pin(lambda _: next(drawn)) == b"000042"
     assert all(len(make_card_pin(os.urandom)) == 6 for _ in range(50))
+
+
+def test_many_cards_are_derived_in_one_request(hsm: Hsm, user: Peer) -> None:
+    cards = [number.to_bytes(10, "big") for number in range(5)]
+    told = hsm.call(user, "derive_checks", ["master", cards, 3, 256])
+    assert told == [b"".join(hsm.call(user, "derive_check", ["master", kdd, 3, 256])) for kdd in cards]
+    keys = derive_card_keys(master_secret(hsm), cards[4], 3)
+    assert told[4] == b"".join(key_check_value(one) for one in (keys.enc, keys.mac, keys.dek))
+    for wrong in ([*cards, 1], [b"short"], [KDD] * 4097):
+        with pytest.raises(BadRequest):
+            hsm.call(user, "derive_checks", ["master", wrong, 3, 256])
