@@ -19,8 +19,9 @@ from cardlink.errors import Malformed
 from cardlink.statements.bundle import AntiPassback, Bundle, accept_bundle
 from cardlink.statements.record import ClockQuality
 from cardlink.statements.refusal import Reason, Refused
+from cardlink.statements.status import read_snapshot
 from cardlink.statements.status_state import adopt_snapshots, apply_event, apply_fresh, apply_heartbeat
-from cardlink.statements.trust import Trust, accept_trust_list, reload_trust_list
+from cardlink.statements.trust import KeyState, Trust, Use, accept_trust_list, reload_trust_list
 from reader_daemon.clock import Clock
 from reader_daemon.database import Database
 from reader_daemon.enrol import Enrolment
@@ -107,6 +108,10 @@ class DoorState:
         if isinstance(result, Refused):
             if result.reason is Reason.UNKNOWN_LIST and self.view.status is not None:
                 return  # the new trust list names a list more: what is held counts until its snapshot is here
+            is_held = self.view.status is not None
+            if result.reason is Reason.WRONG_LIST_SIGNER and is_held and self._is_retired(snapshots):
+                self.is_disk_behind = True  # the lists have a new signer: what the old one told counts until it speaks
+                return
             expired = result.reason is Reason.EXPIRED
             no_status = DoorReason.STATUS_EXPIRED if expired else DoorReason.NO_STATUS
             self.view = replace(self.view, status=None, no_status=no_status)
@@ -118,6 +123,15 @@ class DoorState:
             return
         if self.view.status is None or self.view.status.epoch != result.status.epoch:
             self.view = replace(self.view, status=result.status, status_expires_s=result.expires_s)
+
+    def _is_retired(self, snapshots: list[bytes]) -> bool:
+        """Say whether the stored snapshots were signed by keys that may have: known, of this use, not compromised."""
+        trust = self.view.trust
+        signers = [trust.signers.get(read_snapshot(raw).statement.kid) for raw in snapshots] if trust else [None]
+        return all(
+            one is not None and one.entry.use is Use.STATUS and one.entry.state is not KeyState.COMPROMISED
+            for one in signers
+        )
 
     def _load_bundle(self) -> None:
         raw = self._store.statement(Kept.BUNDLE)

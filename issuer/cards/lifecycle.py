@@ -15,7 +15,7 @@ from cardlink.statements.status import Status
 from issuer import ids
 from issuer.access import bundles
 from issuer.audit import log as audit
-from issuer.cards import guards, statements, stock
+from issuer.cards import guards, revocation, statements, stock
 from issuer.cards.guards import Context
 from issuer.cards.states import LIVE, OPEN_REQUEST, CardState, Event, Form, Kind
 from issuer.cards.stock import StockState
@@ -26,7 +26,7 @@ from issuer.days import local_day
 from issuer.errors import Conflict, NotFound, Refused
 from issuer.policy import Action, Actor, require, require_other
 from issuer.registry.tables import Person
-from issuer.trust import setup, status
+from issuer.trust import masters, status
 from issuer.trust.port import Signing
 
 STATUS_OF = {
@@ -142,7 +142,7 @@ def allocate(
         state=CardState.ALLOCATED,
         identifier=str(statements.identifier_of(session, person)),
         stock_serial=None if item is None else item.serial,
-        master_label=None if item is None else setup.CARD_MASTER,
+        master_label=None if item is None else masters.current(session),
         status_list=place.list_n,
         status_idx=place.idx,
         issued_on=issued_on,
@@ -234,6 +234,7 @@ def move(
     session.flush()
     if row.status is not StatusChange.KEEP:
         status.set_status(session, hsm, card.id, STATUS_OF[row.status], now)
+    revocation.card_moved(session, card.id, CardState(before), event, now)
     if (before in bundles.HOLDING) != (row.to in bundles.HOLDING):
         bundles.person_changed(session, hsm, card.person_id, now)
     facts = {"event": event, "from": before, "to": row.to, "reason": reason}

@@ -4,22 +4,26 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from sqlalchemy.orm import Session
 
 from issuer import database, outbox
+from issuer.cli import key_changes
 from issuer.cli.common import desk_of, print_table
+from issuer.cli.officer import OfficerFd, OfficerFile, OfficerName, key_room
 from issuer.config import read_secret
 from issuer.errors import Refused
 from issuer.policy import Action, require_anywhere
 from issuer.registry import agencies
-from issuer.trust import ca, setup, sim, status, trust_list
+from issuer.trust import ca, publication, rotation, setup, sim, status, trust_list
+from issuer.trust.port import Signing
 from issuer.trust.setup import AgencyName, Roots
 
 KEY_HEX_CHARS = (32, 48, 64)
 
 app = typer.Typer(help="cli.group.keys", no_args_is_help=True)
+app.command(help="cli.keys.rotate")(key_changes.rotate)
+app.command(help="cli.keys.compromised")(key_changes.compromised)
 
-OfficerFd = Annotated[int | None, typer.Option("--officer-pin-fd", help="cli.keys.officer_pin_fd")]
-OfficerFile = Annotated[Path | None, typer.Option("--officer-pin-file", help="cli.keys.officer_pin_file")]
 Out = Annotated[Path | None, typer.Option(help="cli.keys.out")]
 
 
@@ -34,6 +38,7 @@ def init(
     agency: Annotated[list[str], typer.Option(help="cli.keys.agency")],
     roots: Annotated[int, typer.Option(min=1, max=16, help="cli.keys.roots")] = 1,
     threshold: Annotated[int, typer.Option(min=1, max=16, help="cli.keys.threshold")] = 1,
+    officer: OfficerName = "so",
     officer_pin_fd: OfficerFd = None,
     officer_pin_file: OfficerFile = None,
 ) -> None:
@@ -41,10 +46,9 @@ def init(
     desk = desk_of(context)
     made: list[str] = []
     expected = setup.count_keys(roots, len(agency))
-    officer_pin = read_secret(officer_pin_fd, officer_pin_file)
     with (
         desk.progress("cli.keys.making") as progress,
-        sim.ceremony(desk.config, officer_pin) as ceremony,
+        key_room(desk, officer, officer_pin_fd, officer_pin_file) as ceremony,
         database.transaction(desk.factory) as session,
     ):
 
@@ -89,6 +93,7 @@ def show_trust_list(
     publish: Annotated[bool, typer.Option("--publish", help="cli.keys.publish")] = False,
     new_status_list: Annotated[bool, typer.Option("--new-status-list", help="cli.keys.new_status_list")] = False,
     out: Out = None,
+    officer: OfficerName = "so",
     officer_pin_fd: OfficerFd = None,
     officer_pin_file: OfficerFile = None,
 ) -> None:
@@ -96,11 +101,17 @@ def show_trust_list(
     desk = desk_of(context)
     require_anywhere(desk.actor, Action.KEYS_MANAGE)
     if publish or new_status_list:
-        officer_pin = read_secret(officer_pin_fd, officer_pin_file)
-        with sim.ceremony(desk.config, officer_pin) as ceremony, database.transaction(desk.factory) as session:
+        now = desk.now()
+
+        def change(session: Session, hsm: Signing) -> None:
             if new_status_list:
-                status.create_list(session, desk.config.status_list_bits, desk.now())
-            trust_list.publish(session, ceremony, desk.now())
+                status.create_list(session, desk.config.status_list_bits, now)
+
+        with key_room(desk, officer, officer_pin_fd, officer_pin_file) as ceremony:
+            publication.publish(desk.factory, ceremony, now, change)
+            ended = rotation.sweep(desk.factory, ceremony, now)
+        if ended:
+            desk.say("cli.keys.swept", labels=" ".join(ended))
         outbox.poke(desk.config)
     with database.reading(desk.factory) as session:
         number, body = trust_list.current_number(session), trust_list.current(session)
@@ -144,6 +155,7 @@ def load_transport(
     label: Annotated[str, typer.Argument(help="cli.keys.label")],
     keys_fd: Annotated[int | None, typer.Option("--keys-fd", help="cli.keys.keys_fd")] = None,
     keys_file: Annotated[Path | None, typer.Option("--keys-file", help="cli.keys.keys_file")] = None,
+    officer: OfficerName = "so",
     officer_pin_fd: OfficerFd = None,
     officer_pin_file: OfficerFile = None,
 ) -> None:
@@ -157,7 +169,9 @@ def load_transport(
         enc, mac, dek = (bytes.fromhex(word) for word in words)
     except ValueError as error:
         raise Refused("keys.bad_transport") from error
-    officer_pin = read_secret(officer_pin_fd, officer_pin_file)
-    with sim.ceremony(desk.config, officer_pin) as ceremony, database.transaction(desk.factory) as session:
+    with (
+        key_room(desk, officer, officer_pin_fd, officer_pin_file) as ceremony,
+        database.transaction(desk.factory) as session,
+    ):
         setup.load_transport(session, ceremony, desk.actor, label, (enc, mac, dek), desk.now())
     desk.say("cli.keys.transport_loaded", label=label)

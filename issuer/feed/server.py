@@ -32,6 +32,7 @@ from issuer.feed.routes import Feed, application
 from issuer.feed.signing import FeedSigner
 from issuer.feed.snapshots import Snapshots
 from issuer.feed.source import News, Source
+from issuer.outbox import Kind
 from issuer.trust.port import Signing
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ LOOK_EVERY_S = 0.2
 BEAT_EVERY_S = 5.0
 SNAPSHOT_EVERY_S = 1.0
 UPKEEP_EVERY_S = 60.0
+REVOCATION_EVERY_S = 5.0
 REST_AFTER_FAULT_S = 1.0
 
 
@@ -62,11 +64,20 @@ class Server:
         news = self.feed.source.news
         found = await self.feed.in_thread(self.feed.readers, partial(news, self.feed.hub.position, self.outbox_number))
         self.feed.hub.looked_s = time.monotonic()
+        if any(notice.kind is Kind.TRUST for notice in found.notices):
+            await self.follow_trust()
         self.tell(found)
         if not found.events:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.poked.wait(), LOOK_EVERY_S)
             self.poked.clear()
+
+    async def follow_trust(self) -> None:
+        """Sign the lists anew if their key has changed, before anybody hears of the trust list that says so."""
+        feed = self.feed
+        feed.signer.forget()
+        place = await feed.in_thread(feed.readers, feed.source.head)
+        await feed.in_thread(feed.signers, partial(feed.snapshots.refresh, place, feed.clock()))
 
     def tell(self, news: News) -> None:
         """Tell everybody what came: events in their order, then what there is to fetch."""
@@ -99,6 +110,12 @@ class Server:
         await feed.in_thread(feed.signers, partial(feed.signer.renew_bundles, feed.clock()))
         await feed.in_thread(feed.writers, partial(feed.source.prune, feed.clock()))
         await asyncio.sleep(UPKEEP_EVERY_S)
+
+    async def publish_revocations(self) -> None:
+        """Keep revocation lists near the cards, and the certificates with which OCSP is answered alive."""
+        feed = self.feed
+        await feed.in_thread(feed.signers, partial(feed.signer.publish_revocations, feed.clock()))
+        await asyncio.sleep(REVOCATION_EVERY_S)
 
 
 async def serve(config: Config, hsm: Signing, on_ready: Callable[[str], None]) -> None:
@@ -144,7 +161,7 @@ async def running(config: Config, hsm: Signing) -> AsyncIterator[Server]:
         )
         server = Server(feed, number, asyncio.Event())
         with _poke_socket(config.feed_poke, server.poked):
-            jobs = (server.look, server.beat, server.refresh_snapshots, server.upkeep)
+            jobs = (server.look, server.beat, server.refresh_snapshots, server.upkeep, server.publish_revocations)
             tasks = [asyncio.create_task(_forever(job)) for job in jobs]
             try:
                 yield server

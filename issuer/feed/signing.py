@@ -1,4 +1,4 @@
-"""What the feed signs as it goes: heartbeats, answers to nonces, snapshots, bundles that run out.
+"""What the feed signs as it goes: heartbeats, answers to nonces, snapshots, bundles and revocation lists that run out.
 
 Every function here blocks and runs in a worker thread; the HSM's connection may be used from any thread, and finds a
 restarted HSM again by itself.
@@ -10,13 +10,13 @@ from datetime import datetime, timedelta
 from issuer import database
 from issuer.access import bundles
 from issuer.database import SessionFactory
-from issuer.trust import status
+from issuer.trust import ocsp_responder, revocation, status
 from issuer.trust.port import Signing
 from issuer.trust.signers import Signer, status_signer
 from issuer.trust.status import Position, SignedSnapshot
 
 SIGNER_FOR = timedelta(seconds=60)
-"""How long a signer is used before the tables are asked again: a rotated key is taken up within a minute."""
+"""How long a signer is used before the tables are asked again; a new trust list makes them asked at once."""
 
 
 @dataclass(slots=True)
@@ -49,6 +49,15 @@ class FeedSigner:
             with database.transaction(self.factory) as session:
                 bundles.publish(session, self.hsm, door_id, now)
         return len(waiting)
+
+    def forget(self) -> None:
+        """Ask the tables again: a trust list came, and with it perhaps another key."""
+        self.held = None
+
+    def publish_revocations(self, now: datetime) -> int:
+        """Publish the lists of issuing authorities that are due. Answers how many. Raises HsmError, NotFound."""
+        ocsp_responder.renew(self.factory, self.hsm, now)
+        return len(revocation.publish_due(self.factory, self.hsm, now))
 
     def signer(self, now: datetime) -> Signer:
         """The key that signs now. Raises NotFound."""

@@ -28,6 +28,7 @@ class _Built:
     position: Position
     issued: datetime
     rest_until_s: float
+    kid: bytes
 
 
 @dataclass(slots=True)
@@ -48,25 +49,27 @@ class Snapshots:
         self.directory.mkdir(parents=True, exist_ok=True)
         for file in self.directory.glob("*.cwt"):
             try:
-                held = read_snapshot(file.read_bytes()).value
+                received = read_snapshot(file.read_bytes())
             except Malformed as error:
                 log.warning("snapshot unreadable file=%s why=%s", file, error)
                 continue
+            held = received.value
             issued = datetime.fromtimestamp(held.issued_s, now.tzinfo)
-            self.built[held.number] = _Built(Position(held.epoch, held.seq), issued, 0.0)
+            self.built[held.number] = _Built(Position(held.epoch, held.seq), issued, 0.0, received.statement.kid)
 
     def refresh(self, position: Position, now: datetime) -> int:
         """Build what is missing, behind or old. Answers how many were built. Raises HsmError."""
         made = 0
+        kid = self.signer.signer(now).kid
         for list_n in self.source.lists():
-            if self._is_due(list_n, position, now):
+            if self._is_due(list_n, position, now, kid):
                 self._build(list_n, now)
                 made += 1
         return made
 
-    def _is_due(self, list_n: int, position: Position, now: datetime) -> bool:
+    def _is_due(self, list_n: int, position: Position, now: datetime, kid: bytes) -> bool:
         held = self.built.get(list_n)
-        if held is None or held.position.epoch != position.epoch or now - held.issued > RENEW_AT_AGE:
+        if held is None or held.kid != kid or held.position.epoch != position.epoch or now - held.issued > RENEW_AT_AGE:
             return True
         # Clocks go back: a snapshot from the future would never be made again.
         if held.issued > now + timedelta(minutes=5):
@@ -79,7 +82,7 @@ class Snapshots:
         write_whole(self.path(list_n), made.body)
         took_s = time.monotonic() - started_s
         rest_s = max(REST_S, took_s * REST_RATIO)
-        self.built[list_n] = _Built(made.position, now, time.monotonic() + rest_s)
+        self.built[list_n] = _Built(made.position, now, time.monotonic() + rest_s, made.kid)
         log.info(
             "snapshot list=%d epoch=%d seq=%d bytes=%d ms=%d", list_n, *made.position, len(made.body), took_s * 1000
         )

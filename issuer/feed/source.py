@@ -53,6 +53,11 @@ class Source:
         with database.reading(self.factory) as session:
             return status.head(session), outbox.last(session)
 
+    def head(self) -> Position:
+        """Where the feed stands in the database now."""
+        with database.reading(self.factory) as session:
+            return status.head(session)
+
     def news(self, position: Position, outbox_number: int) -> News:
         """All that came after a position and an outbox number; long news come in portions."""
         with database.reading(self.factory) as session:

@@ -1,10 +1,11 @@
 """The port to an HSM: what the centre asks of one, in the centre's words. Keys go by label and never by value.
 
-`issuer/trust/sim.py` puts the HSM simulator behind it. Every call may raise an `HsmError`.
+`issuer/trust/sim.py` puts the HSM simulator behind it, `issuer/trust/pkcs11.py` any PKCS#11 device. Not every device
+can do everything: what one cannot is declared by its `Capabilities`. Every call may raise an `HsmError`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Protocol
 
 from issuer.errors import IssuerError
@@ -46,6 +47,61 @@ class OpenedSession:
     external_authenticate: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What an HSM does by itself. What is False is done by our process beside it, or not at all."""
+
+    keeps_signing_keys: bool
+    """Signing keys are made inside and never leave."""
+    keeps_card_masters: bool
+    """Card master and transport keys never leave."""
+    derives_inside: bool
+    """Keys of one card and of a session with it exist inside alone; else in our worker's memory, for one session."""
+    loads_inside: bool
+    """PUT KEY, 9B, PUK and PIN are put together inside; else in our worker's memory."""
+    enforces_uses: bool
+    """The device itself ties a key to its use and scope; else our worker does, and who has the PIN goes past it."""
+    enforces_roles: bool
+    """The device itself lets only the security officer make keys; else our worker does."""
+    separates_roots: bool
+    """Root keys do not sign for the everyday PIN."""
+    locks_pins: bool
+    """Wrong PINs lock the role."""
+    has_allocator: bool
+    """Card keys can be made to work for allocated jobs alone."""
+    has_key_states: bool
+    has_caps: bool
+    has_quorum: bool
+    seals_log: bool
+    has_ed25519: bool
+    has_ml_dsa: bool
+
+    def lacking(self) -> list[str]:
+        """The names of what is not there, in the order of this page."""
+        return [one.name for one in fields(self) if not getattr(self, one.name)]
+
+
+@dataclass(frozen=True, slots=True)
+class HsmStatus:
+    """Which HSM this is and how it stands; `pending_pins` counts card PINs that were not told yet."""
+
+    adapter: str
+    product: str
+    keys: int
+    pending_pins: int
+
+
+@dataclass(frozen=True, slots=True)
+class Attestation:
+    """What the HSM says of how it holds a key."""
+
+    label: str
+    is_made_inside: bool
+    """Made in there, and never anywhere else."""
+    is_kept: bool
+    """It cannot be taken out, and nothing about it changed."""
+
+
 class Signing(Protocol):
     """The part of the port that makes keys and signs."""
 
@@ -73,6 +129,9 @@ class Ceremony(Signing, Protocol):
 
     def load_transport(self, label: str, enc: bytes, mac: bytes, dek: bytes) -> KeyInfo:
         """Load the transport keys of a delivery of blanks."""
+
+    def set_state(self, label: str, state: str) -> None:
+        """Lead a key one step on in its life: `deactivated` signs no more, `compromised` neither and says why."""
 
 
 class Channels(Protocol):
@@ -113,11 +172,34 @@ class Channels(Protocol):
         """Build and protect the command that loads 9B, PUK or PIN, or verifies the PIN of this job."""
 
     def close_session(self, session: int) -> None:
-        """Forget a session."""
+        """Forget a session. One that is lost already is no error."""
+
+    def derive_check(self, master_label: str, kdd: bytes, kvn: int) -> tuple[bytes, ...]:
+        """The check values of a card's derived ENC, MAC and DEK."""
 
     def reveal_pin(self, job: str) -> str:
         """Tell the PIN of a job, once."""
 
 
-class Hsm(Signing, Channels, Protocol):
+class Describing(Protocol):
+    """The part of the port that says what stands behind it."""
+
+    def capabilities(self) -> Capabilities:
+        """What this HSM does by itself."""
+
+    def status(self) -> HsmStatus:
+        """Which HSM this is and how it stands."""
+
+    def attest(self, label: str) -> Attestation:
+        """What the HSM says of how it holds a key."""
+
+    def verify(self, label: str, data: bytes, signature: bytes) -> bool:
+        """Say whether this key signed these data."""
+
+
+class Hsm(Signing, Channels, Describing, Protocol):
     """An HSM as the centre sees it."""
+
+
+class CeremonyHsm(Ceremony, Channels, Describing, Protocol):
+    """An HSM with its security officer present."""

@@ -53,7 +53,7 @@ def signer_for(session: Session, hsm: Signing, agency_code: str, use: str, now: 
     fitting = [row for row in _active(session, use, now) if any(covers(prefix, agency_code) for prefix in row.scope)]
     if not fitting:
         raise NotFound("trust.no_signer", use=use, agency=agency_code)
-    return bind(hsm, max(fitting, key=lambda row: len(row.agency_code)))
+    return bind(hsm, max(fitting, key=lambda row: (len(row.agency_code), row.signs_from)))
 
 
 def installation_signer(session: Session, hsm: Signing, use: str, now: datetime) -> Signer:
@@ -70,5 +70,6 @@ def status_signer(session: Session, hsm: Signing, now: datetime) -> Signer:
 
 
 def _active(session: Session, use: str, now: datetime) -> list[SignerRow]:
-    rows = session.scalars(select(SignerRow).where(SignerRow.use == use, SignerRow.state == KeyState.ACTIVE))
+    """Those that may sign now: one whose successor is announced (issuer/trust/rotation.py) signs until that begins."""
+    rows = session.scalars(select(SignerRow).where(SignerRow.use == use, SignerRow.state != KeyState.COMPROMISED))
     return [row for row in rows if row.signs_from <= now < row.signs_until]

@@ -6,17 +6,53 @@
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal, cast
+from dataclasses import dataclass
+from typing import Any, Literal, cast
 
 from hsm_sim import client
 from hsm_sim.client import Client, Role
 from issuer.config import Config, Secret, read_secret
 from issuer.trust import port
-from issuer.trust.port import KeyInfo, OpenedSession
+from issuer.trust.port import Attestation, Capabilities, HsmStatus, KeyInfo, OpenedSession
+from issuer.trust.signature_check import is_signature
 from issuer.trust.trust_list import ROOT_USE
 
 KeySet = Literal["transport", "card"]
 SecretKind = Literal["9b", "puk", "pin", "verify-pin"]
+
+AGREEMENT_WAIT_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Something that waits for other persons: what, the proposal they approve, and its hash to be read aloud."""
+
+    what: str
+    proposal: str
+    digest: str
+    needed: int
+
+
+OnWait = Callable[[Waiting], None]
+
+ADAPTER, PRODUCT = "hsm-sim", "hsm-sim"
+CAPABILITIES = Capabilities(
+    keeps_signing_keys=True,
+    keeps_card_masters=True,
+    derives_inside=True,
+    loads_inside=True,
+    enforces_uses=True,
+    enforces_roles=True,
+    separates_roots=True,
+    locks_pins=True,
+    has_allocator=True,
+    has_key_states=True,
+    has_caps=True,
+    has_quorum=True,
+    seals_log=True,
+    has_ed25519=True,
+    has_ml_dsa="ml-dsa-44" in [str(one) for one in client.Kind],
+)
 
 _TRANSLATED: dict[type[client.HsmError], type[port.HsmError]] = {
     client.KeyExists: port.KeyExists,
@@ -56,10 +92,28 @@ class Sim:
         with _translated():
             return self._user.sign_many(label, use, data)
 
+    def verify(self, label: str, data: bytes, signature: bytes) -> bool:
+        """Say whether this key signed these data."""
+        return is_signature(self.info(label), data, signature)
+
     def random(self, n: int) -> bytes:
         """Draw random bytes."""
         with _translated():
             return self._user.random(n)
+
+    def capabilities(self) -> Capabilities:
+        """The simulator does all of it by itself."""
+        return CAPABILITIES
+
+    def status(self) -> HsmStatus:
+        """How the simulator stands."""
+        with _translated():
+            found = self._user.status()
+        return HsmStatus(ADAPTER, PRODUCT, found.keys, found.pending_pins)
+
+    def attest(self, label: str) -> Attestation:
+        """Transport keys are delivered, all others made inside; none leaves, none changes."""
+        return Attestation(label, self.info(label).use != client.Use.TRANSPORT, True)
 
     def open_session(
         self,
@@ -124,18 +178,33 @@ class Sim:
         with _translated():
             return self._user.reveal_pin(job)
 
+    def derive_check(self, master_label: str, kdd: bytes, kvn: int) -> tuple[bytes, ...]:
+        """The check values of a card's derived ENC, MAC and DEK."""
+        with _translated():
+            return self._user.derive_check(master_label, kdd, kvn)
+
 
 class Ceremony(Sim):
-    """The HSM with the security officer present: makes keys and signs with root keys."""
+    """The HSM with the security officer present: makes keys and signs with root keys.
 
-    def __init__(self, user: Client, officer: Client) -> None:
+    What the HSM does for several persons only is proposed to it; `on_wait` hears how the others agree, and the call
+    waits for them (`hsm-sim approve`).
+    """
+
+    def __init__(self, user: Client, officer: Client, on_wait: OnWait | None = None) -> None:
         super().__init__(user)
         self._officer = officer
+        self._on_wait = on_wait
+        self._told: set[bytes] = set()
 
     def generate(self, label: str, kind: str, use: str, scope: tuple[str, ...]) -> KeyInfo:
         """Make a key."""
         with _translated():
-            return _info(self._officer.generate(label, kind, use, scope))
+            try:
+                return _info(self._officer.generate(label, kind, use, scope))
+            except client.NeedsQuorum:
+                args = [label, kind, use, list(scope), client.Terms().to_wire(), True]
+                return _info(client.KeyInfo.from_wire(self._agreed("generate", args)))
 
     def load_transport(self, label: str, enc: bytes, mac: bytes, dek: bytes) -> KeyInfo:
         """Load the transport keys of a delivery of blanks."""
@@ -145,7 +214,29 @@ class Ceremony(Sim):
     def sign(self, label: str, use: str, data: bytes) -> bytes:
         """Sign: with root keys as the officer, with all others as the user."""
         with _translated():
-            return (self._officer if use == ROOT_USE else self._user).sign(label, use, data)
+            if use != ROOT_USE:
+                return self._user.sign(label, use, data)
+            try:
+                return self._officer.sign(label, use, data)
+            except client.NeedsQuorum:
+                return cast(bytes, self._agreed("sign", [label, use, data]))
+
+    def set_state(self, label: str, state: str) -> None:
+        """Lead a key one step on in its life."""
+        with _translated():
+            self._officer.set_state(label, state)
+
+    def _agreed(self, op: str, args: list[Any]) -> Any:
+        """Propose to the other persons and wait for them; outright NeedsQuorum where nobody could be told."""
+        if self._on_wait is None:
+            raise client.NeedsQuorum(f"{op} {args[0]}")
+        return self._officer.agreed(op, args, self._tell, AGREEMENT_WAIT_S)
+
+    def _tell(self, proposal: client.Proposal) -> None:
+        if self._on_wait is not None and proposal.nonce not in self._told:
+            self._told.add(proposal.nonce)
+            what = f"{proposal.op} {proposal.args[0]}"
+            self._on_wait(Waiting(what, proposal.nonce.hex(), proposal.digest.hex(), proposal.needed))
 
 
 def connect(config: Config) -> Sim:
@@ -160,15 +251,17 @@ def connect(config: Config) -> Sim:
 
 
 @contextmanager
-def ceremony(config: Config, officer_pin: Secret) -> Iterator[Ceremony]:
-    """The HSM of this installation with the security officer present, for as long as the ceremony lasts."""
+def ceremony(
+    config: Config, officer_pin: Secret, officer: str = Role.SO, on_wait: OnWait | None = None
+) -> Iterator[Ceremony]:
+    """The HSM of this installation with a security officer present, for as long as the ceremony lasts."""
     user_pin = read_secret(config.hsm_pin_fd, config.hsm_pin_file)
-    with open_client(config, Role.USER, user_pin) as user, open_client(config, Role.SO, officer_pin) as officer:
-        yield Ceremony(user, officer)
+    with open_client(config, Role.USER, user_pin) as user, open_client(config, officer, officer_pin) as present:
+        yield Ceremony(user, present, on_wait)
 
 
-def open_client(config: Config, role: Role, pin: Secret) -> Client:
-    """A client under one role; it connects with its first call."""
+def open_client(config: Config, role: Role | str, pin: Secret) -> Client:
+    """A client under one role, or as one person; it connects with its first call."""
     return Client(config.hsm_socket, role, pin.text)
 
 

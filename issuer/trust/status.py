@@ -80,6 +80,7 @@ class SignedSnapshot:
     list_n: int
     position: Position
     body: bytes
+    kid: bytes
 
 
 def create_list(session: Session, bits: int, now: datetime) -> StatusList:
@@ -248,7 +249,7 @@ def snapshot(session: Session, signer: Signer, list_n: int, now: datetime) -> Si
         seq=at.seq,
         packed=pack(length, entries),
     )
-    return SignedSnapshot(list_n, at, wire.issue_snapshot(content, signer.kid, signer.sign))
+    return SignedSnapshot(list_n, at, wire.issue_snapshot(content, signer.kid, signer.sign), signer.kid)
 
 
 def heartbeat(signer: Signer, at: Position, issued_s: int) -> bytes:

@@ -34,6 +34,18 @@ class SignerRow(Base):
     signs_until: Mapped[datetime]
     verifies_until: Mapped[datetime]
     state: Mapped[int]  # KeyState of cardlink.statements.trust
+    # A compromised key: what it signed for cards of our register up to then stays good (the allow-list of F8).
+    known_good_until: Mapped[datetime | None]
+
+
+class CardMasterRow(Base):
+    """One master key that card keys are derived from; the newest active one is for new cards."""
+
+    __tablename__ = "card_masters"
+
+    label: Mapped[str] = mapped_column(primary_key=True)
+    since: Mapped[datetime]
+    state: Mapped[int]  # KeyState as above; compromised: its cards have to get other keys
 
 
 class RootKeyRow(Base):

@@ -22,8 +22,8 @@ from cardlink.statements.trust import (
 )
 from cardlink.statements.trust import issue_trust_list as sign_list
 from issuer import outbox
-from issuer.errors import NotFound
-from issuer.trust import ca, signers
+from issuer.errors import NotFound, Refused
+from issuer.trust import allow_list, ca, signers
 from issuer.trust.port import Signing
 from issuer.trust.status_tables import StatusHead, StatusList
 from issuer.trust.tables import AuthorityRow, RootKeyRow, SignerRow, TrustListRow
@@ -32,6 +32,8 @@ LIFE = timedelta(days=30)
 RENEW_WITHIN = timedelta(days=14)
 """A list that ends sooner than this is replaced, so that a door may be offline for two weeks."""
 ROOT_USE = "root"
+ACTIVE = "active"
+"""The state of a key in the HSM that works."""
 
 
 def publish(session: Session, hsm: Signing, now: datetime) -> int:
@@ -39,6 +41,8 @@ def publish(session: Session, hsm: Signing, now: datetime) -> int:
     outbox.lock(session)
     number = (session.scalar(select(func.max(TrustListRow.number))) or 0) + 1
     content = build(session, hsm, number, now)
+    if len(content.allowed) > allow_list.ENTRIES_MAX:
+        raise Refused("trust.allow_list_too_long", cards=len(content.allowed), most=allow_list.ENTRIES_MAX)
     body = sign_list(content, _root_signers(session, hsm, number))
     session.add(TrustListRow(number=number, epoch=content.epoch, body=body, issued=now, expires=now + LIFE))
     session.flush()
@@ -61,6 +65,7 @@ def build(session: Session, hsm: Signing, number: int, now: datetime) -> TrustLi
         keys=tuple(_key_entry(row) for row in _keys(session, now)),
         anchors=tuple(_anchor(row) for row in _anchors(session, now)),
         lists=_lists(session, hsm, now),
+        allowed=allow_list.allowed(session, now),
     )
 
 
@@ -107,9 +112,20 @@ def _counted(session: Session, number: int) -> Sequence[RootKeyRow]:
 
 
 def _root_signers(session: Session, hsm: Signing, number: int) -> list[tuple[bytes, Sign]]:
-    """Root keys of this list and of the one before it: a new list needs the thresholds of both (F8)."""
-    rows = {row.label: row for row in (*_counted(session, number - 1), *_counted(session, number))}
-    return [(row.kid, _root_sign(hsm, row.label)) for row in rows.values()]
+    """Root keys of this list and of the one before it: a new list needs the thresholds of both (F8).
+
+    A root key that signs no more (lost, compromised) is left out; Refused when too few are left then.
+    """
+    usable: dict[str, RootKeyRow] = {}
+    for counted in (_counted(session, number - 1), _counted(session, number)):
+        able = [row for row in counted if hsm.info(row.label).state == ACTIVE]
+        if counted and len(able) < counted[0].threshold:
+            raise Refused("trust.too_few_roots", able=len(able), threshold=counted[0].threshold)
+        usable |= {row.label: row for row in able}
+    for row in session.scalars(select(RootKeyRow).where(RootKeyRow.until < number - 1).order_by(RootKeyRow.label)):
+        if hsm.info(row.label).state == ACTIVE:  # replaced not long ago: for doors that have missed lists
+            usable[row.label] = row
+    return [(row.kid, _root_sign(hsm, row.label)) for row in usable.values()]
 
 
 def _root_sign(hsm: Signing, label: str) -> Sign:

@@ -1,0 +1,118 @@
+"""`issuer keys rotate` and `issuer keys compromised`: keys that follow each other, and keys in other hands."""
+
+from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from sqlalchemy.orm import Session
+
+from issuer import database, outbox
+from issuer.access import bundles
+from issuer.cli.common import Desk, desk_of, read_day
+from issuer.cli.officer import OfficerFd, OfficerFile, OfficerName, key_room
+from issuer.errors import Refused
+from issuer.registry import agencies
+from issuer.trust import ca, compromise, masters, rotation, signers
+from issuer.trust.port import Ceremony, Signing
+from issuer.trust.publication import Change, nothing
+from issuer.trust.rotation import Rotated
+from issuer.trust.setup import AgencyName, Roots
+
+CA = "ca"
+ROOT = "root"
+AUTHORITIES = {CA: ca.ISSUING, ca.CONTENT: ca.CONTENT}
+KINDS = (*signers.AGENCY_USES, *signers.INSTALLATION_USES, *AUTHORITIES, masters.USE, ROOT)
+
+
+def rotate(
+    context: typer.Context,
+    kind: Annotated[str, typer.Argument(help="cli.keys.kind")],
+    label: Annotated[str | None, typer.Argument(help="cli.keys.root_label")] = None,
+    agency: Annotated[str | None, typer.Option(help="cli.keys.agency")] = None,
+    ahead_days: Annotated[int, typer.Option("--ahead-days", min=0, help="cli.keys.ahead_days")] = 0,
+    roots: Annotated[int | None, typer.Option(min=1, max=16, help="cli.keys.roots")] = None,
+    threshold: Annotated[int | None, typer.Option(min=1, max=16, help="cli.keys.threshold")] = None,
+    officer: OfficerName = "so",
+    officer_pin_fd: OfficerFd = None,
+    officer_pin_file: OfficerFile = None,
+) -> None:
+    """Let a new key take over from the one in use; doors hear of it by the next trust list."""
+    desk = desk_of(context)
+    if kind not in KINDS:
+        raise Refused("keys.unknown_kind", kind=kind, kinds=" ".join(KINDS))
+    if kind in (*signers.AGENCY_USES, *AUTHORITIES) and agency is None:
+        raise Refused("keys.agency_needed", kind=kind)
+    if kind == ROOT and (label is None) == (roots is None or threshold is None):
+        raise Refused("keys.which_root")
+    now = desk.now()
+    with key_room(desk, officer, officer_pin_fd, officer_pin_file) as hsm:
+        if kind == ROOT:
+            done = _rotate_root(desk, hsm, label, roots, threshold, now)
+        elif kind == masters.USE:
+            done = rotation.rotate_master(desk.factory, hsm, desk.actor, now)
+        elif kind in AUTHORITIES:
+            named = _agency(desk, agency or "")
+            done = rotation.rotate_authority(desk.factory, hsm, desk.actor, AUTHORITIES[kind], named, now)
+        else:
+            whose = agency or desk.config.installation
+            ahead = timedelta(days=ahead_days)
+            then = _bundles_anew(now) if kind == bundles.USE and not ahead_days else nothing
+            done = rotation.rotate_signer(desk.factory, hsm, desk.actor, kind, whose, now, ahead, then)
+    outbox.poke(desk.config)
+    for made in done.made:
+        print(made)
+    if done.replaced:
+        desk.say("cli.keys.replaced", labels=" ".join(done.replaced))
+    if done.number is not None:
+        desk.say("cli.keys.trust_list", number=done.number)
+
+
+def _rotate_root(
+    desk: Desk, hsm: Ceremony, label: str | None, roots: int | None, threshold: int | None, now: datetime
+) -> Rotated:
+    if label is not None:
+        return rotation.replace_root(desk.factory, hsm, desk.actor, label, now)
+    return rotation.replace_roots(desk.factory, hsm, desk.actor, Roots(roots or 0, threshold or 0), now)
+
+
+def compromised(
+    context: typer.Context,
+    label: Annotated[str, typer.Argument(help="cli.keys.label_of_key")],
+    known_good: Annotated[str | None, typer.Option("--known-good-until", help="cli.keys.known_good_until")] = None,
+    out: Annotated[Path | None, typer.Option(help="cli.keys.cards_out")] = None,
+    officer: OfficerName = "so",
+    officer_pin_fd: OfficerFd = None,
+    officer_pin_file: OfficerFile = None,
+) -> None:
+    """Stop a key that is in other hands, replace it, tell the doors, and list the cards that need something new."""
+    desk = desk_of(context)
+    now = desk.now()
+    until = datetime.combine(read_day(known_good), time(), UTC) if known_good is not None else None
+    then = _bundles_anew(now)
+    with key_room(desk, officer, officer_pin_fd, officer_pin_file) as hsm:
+        drill = compromise.compromised(desk.factory, hsm, desk.actor, label, now, until, then)
+    outbox.poke(desk.config)
+    desk.say("cli.keys.stopped", label=drill.label)
+    for made in drill.made:
+        print(made)
+    if drill.number is not None:
+        desk.say("cli.keys.trust_list", number=drill.number)
+    desk.say("cli.keys.cards_hit", cards=len(drill.cards), allowed=drill.allowed)
+    desk.say(drill.todo)
+    if out is not None:
+        out.write_text("".join(f"{card}\n" for card in drill.cards), encoding="utf-8")
+
+
+def _bundles_anew(now: datetime) -> Change:
+    """Sign the bundles of all doors again where their signer or the epoch has changed, in the same transaction."""
+
+    def change(session: Session, hsm: Signing) -> None:
+        bundles.publish_all(session, hsm, now)
+
+    return change
+
+
+def _agency(desk: Desk, code: str) -> AgencyName:
+    with database.reading(desk.factory) as session:
+        return AgencyName(code, agencies.get(session, code).name)

@@ -1,0 +1,287 @@
+"""Rotation: a new key takes over from an old one, and every door hears of it by a trust list (`issuer keys rotate`).
+
+The old signer is told as retired: it signs until its successor begins, and verifies until the last card it signed has
+ended. In the HSM it works no more once that moment has come; `sweep` does that for successors that were announced.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from cardlink.statements.cose_key import from_point
+from cardlink.statements.trust import KeyState
+from issuer import database
+from issuer.audit import log as audit
+from issuer.database import SessionFactory
+from issuer.errors import NotFound, Refused
+from issuer.policy import Action, Actor, require_anywhere
+from issuer.trust import ca, masters, publication, trust_list
+from issuer.trust.port import Ceremony, KeyExists, KeyInfo, Signing
+from issuer.trust.publication import Change, nothing
+from issuer.trust.setup import AES, EC, SIGNS_FOR, VERIFIES_FOR, AgencyName, Roots
+from issuer.trust.tables import AuthorityRow, RootKeyRow, SignerRow, TrustListRow
+
+DEACTIVATED = "deactivated"
+LABELS_MAX = 10_000
+AHEAD_MAX = timedelta(days=90)
+
+
+@dataclass(frozen=True, slots=True)
+class Rotated:
+    """The new keys, the ones they took over from, and the trust list that says so (None: no list speaks of them)."""
+
+    made: tuple[str, ...]
+    replaced: tuple[str, ...]
+    number: int | None
+
+
+def rotate_signer(
+    factory: SessionFactory,
+    hsm: Ceremony,
+    actor: Actor,
+    use: str,
+    agency_code: str,
+    now: datetime,
+    ahead: timedelta = timedelta(),
+    afterwards: Change = nothing,
+) -> Rotated:
+    """Replace the signer of one use of one agency, at once or after a time in which doors hear of the new one."""
+    require_anywhere(actor, Action.KEYS_MANAGE)
+    if not timedelta() <= ahead <= AHEAD_MAX:
+        raise Refused("trust.bad_ahead", most=AHEAD_MAX.days)
+    moment = now.replace(microsecond=0)
+    with database.reading(factory) as session:
+        label = active_signer(session, use, agency_code).label
+    info = new_key(hsm, f"{use}-{agency_code}", EC, use, (agency_code,))
+
+    def change(session: Session, signing: Signing) -> None:
+        old = active_signer(session, use, agency_code)
+        if old.label != label:
+            raise Refused("trust.rotated_meanwhile", label=old.label)
+        begins = max(moment + ahead, old.signs_from + timedelta(seconds=1))
+        retire(old, begins)
+        session.flush()
+        add_signer(session, info, use, agency_code, begins)
+        facts = {"replaced": label, "use": use, "from": begins.isoformat()}
+        audit.append(session, actor, "key.rotated", info.label, facts, now)
+
+    number = publication.publish(factory, hsm, now, change, afterwards)
+    if not ahead:
+        hsm.set_state(label, DEACTIVATED)
+    return Rotated((info.label,), (label,), number)
+
+
+def rotate_authority(
+    factory: SessionFactory, hsm: Ceremony, actor: Actor, kind: str, agency: AgencyName, now: datetime
+) -> Rotated:
+    """Replace the issuing authority or the content signer of an agency.
+
+    A retired issuing authority stays an anchor of the doors until its certificate ends, and its key goes on in the HSM
+    for its CRL alone: nothing asks it for certificates any more.
+    """
+    require_anywhere(actor, Action.KEYS_MANAGE)
+    with database.reading(factory) as session:
+        old = active_authority(session, kind, agency.code).label
+    made = make_authority(factory, hsm, kind, agency, now)
+
+    def change(session: Session, signing: Signing) -> None:
+        row = active_authority(session, kind, agency.code)
+        if row.label != old:
+            raise Refused("trust.rotated_meanwhile", label=row.label)
+        row.state, row.signs_until = int(KeyState.RETIRED), now
+        session.flush()
+        session.add(copy_of(made))
+        audit.append(session, actor, "key.rotated", made.label, {"replaced": old, "kind": kind}, now)
+
+    number = publication.publish(factory, hsm, now, change)
+    if kind == ca.CONTENT:
+        hsm.set_state(old, DEACTIVATED)
+    return Rotated((made.label,), (old,), number)
+
+
+def rotate_master(factory: SessionFactory, hsm: Ceremony, actor: Actor, now: datetime) -> Rotated:
+    """Let new cards get their keys from a new master key. Cards of the old one are still opened by it."""
+    require_anywhere(actor, Action.KEYS_MANAGE)
+    info = new_key(hsm, masters.USE, AES, masters.USE, ())
+    with database.transaction(factory) as session:
+        old = masters.put(session, info.label, now)
+        audit.append(session, actor, "key.rotated", info.label, {"replaced": old, "use": masters.USE}, now)
+    return Rotated((info.label,), (old,), None)
+
+
+def replace_root(factory: SessionFactory, hsm: Ceremony, actor: Actor, label: str, now: datetime) -> Rotated:
+    """Put a new root key into the place of one, which may be lost or compromised: the threshold stays as it is.
+
+    A replaced root that is neither goes on signing beside the others for as long as a list lives: a door that was away
+    meanwhile knows the old ones only (`sweep` ends it).
+    """
+    require_anywhere(actor, Action.KEYS_MANAGE)
+    info = new_key(hsm, "root", EC, trust_list.ROOT_USE, ())
+
+    def change(session: Session, signing: Signing) -> None:
+        number = trust_list.current_number(session)
+        row = session.get(RootKeyRow, label)
+        if row is None or row.until is not None:
+            raise NotFound("trust.unknown_root", label=label)
+        row.until = number
+        add_root(session, info, row.threshold, number + 1)
+        audit.append(session, actor, "key.rotated", info.label, {"replaced": label, "use": trust_list.ROOT_USE}, now)
+
+    number = publication.publish(factory, hsm, now, change)
+    return Rotated((info.label,), (label,), number)
+
+
+def replace_roots(factory: SessionFactory, hsm: Ceremony, actor: Actor, roots: Roots, now: datetime) -> Rotated:
+    """Replace all root keys at once, with another count or threshold: from 1 of 1 to 2 of 3."""
+    require_anywhere(actor, Action.KEYS_MANAGE)
+    if not 1 <= roots.threshold <= roots.keys:
+        raise Refused("trust.bad_threshold", keys=roots.keys, threshold=roots.threshold)
+    infos: list[KeyInfo] = []
+    for _ in range(roots.keys):
+        infos.append(new_key(hsm, "root", EC, trust_list.ROOT_USE, (), but=tuple(one.label for one in infos)))
+    replaced: list[str] = []
+
+    def change(session: Session, signing: Signing) -> None:
+        number = trust_list.current_number(session)
+        replaced.clear()
+        for row in session.scalars(select(RootKeyRow).where(RootKeyRow.until.is_(None)).order_by(RootKeyRow.label)):
+            row.until = number
+            replaced.append(row.label)
+        for info in infos:
+            add_root(session, info, roots.threshold, number + 1)
+        facts = {"replaced": list(replaced), "threshold": roots.threshold}
+        audit.append(session, actor, "key.rotated", ",".join(one.label for one in infos), facts, now)
+
+    number = publication.publish(factory, hsm, now, change)
+    return Rotated(tuple(one.label for one in infos), tuple(replaced), number)
+
+
+def sweep(factory: SessionFactory, hsm: Ceremony, now: datetime) -> tuple[str, ...]:
+    """Let keys sign no more in the HSM whose successors have begun meanwhile, and roots that no door needs any more."""
+    with database.reading(factory) as session:
+        query = select(SignerRow.label).where(SignerRow.state == KeyState.RETIRED, SignerRow.signs_until <= now)
+        over = list(session.scalars(query.order_by(SignerRow.label)))
+        for row in session.scalars(select(RootKeyRow).where(RootKeyRow.until.is_not(None)).order_by(RootKeyRow.label)):
+            replaced_in = session.get(TrustListRow, (row.until or 0) + 1)
+            if replaced_in is not None and replaced_in.expires <= now:
+                over.append(row.label)
+    return tuple(label for label in over if _end(hsm, label))
+
+
+def _end(hsm: Ceremony, label: str) -> bool:
+    if hsm.info(label).state != trust_list.ACTIVE:
+        return False
+    hsm.set_state(label, DEACTIVATED)
+    return True
+
+
+# --- what rotation and compromise share
+
+
+def new_key(hsm: Signing, stem: str, kind: str, use: str, scope: tuple[str, ...], but: tuple[str, ...] = ()) -> KeyInfo:
+    """Make the next key `<stem>-<n>`, or take the one that a broken run made and nothing uses yet."""
+    labels = {one.label for one in hsm.keys() if one.label.startswith(f"{stem}-")}  # noqa: SIM118 - a call
+    numbers = [int(found[1]) for label in labels if (found := re.fullmatch(re.escape(stem) + r"-(\d+)", label))]
+    for number in range(max(numbers, default=0) + 1, LABELS_MAX):
+        label = f"{stem}-{number}"
+        if label in but:
+            continue
+        try:
+            return hsm.generate(label, kind, use, scope)
+        except KeyExists:
+            continue
+    raise Refused("trust.too_many_keys", label=stem)
+
+
+def active_signer(session: Session, use: str, agency_code: str) -> SignerRow:
+    """The signer of a use of an agency. Raises NotFound."""
+    query = select(SignerRow).where(
+        SignerRow.use == use, SignerRow.agency_code == agency_code, SignerRow.state == KeyState.ACTIVE
+    )
+    row = session.scalars(query).first()
+    if row is None:
+        raise NotFound("trust.no_signer", use=use, agency=agency_code)
+    return row
+
+
+def active_authority(session: Session, kind: str, agency_code: str) -> AuthorityRow:
+    """The authority of a kind of an agency itself. Raises NotFound."""
+    query = select(AuthorityRow).where(
+        AuthorityRow.kind == kind, AuthorityRow.agency_code == agency_code, AuthorityRow.state == KeyState.ACTIVE
+    )
+    row = session.scalars(query).first()
+    if row is None:
+        raise NotFound("trust.no_authority", kind=kind, agency=agency_code)
+    return row
+
+
+def retire(row: SignerRow, ends: datetime) -> None:
+    """Let a signer sign until then, and verify as long as what it signed last."""
+    row.state = int(KeyState.RETIRED)
+    row.signs_until = min(row.signs_until, ends)
+    row.verifies_until = min(row.verifies_until, row.signs_until + VERIFIES_FOR[row.use])
+
+
+def add_signer(session: Session, info: KeyInfo, use: str, agency_code: str, begins: datetime) -> None:
+    """Write the row of a new signer."""
+    point = point_of(info)
+    session.add(
+        SignerRow(
+            label=info.label,
+            kid=from_point(point).kid(),
+            use=use,
+            agency_code=agency_code,
+            scope=[agency_code],
+            point=point,
+            signs_from=begins,
+            signs_until=begins + SIGNS_FOR,
+            verifies_until=begins + SIGNS_FOR + VERIFIES_FOR[use],
+            state=int(KeyState.ACTIVE),
+        )
+    )
+    session.flush()
+
+
+def add_root(session: Session, info: KeyInfo, threshold: int, since: int) -> None:
+    """Write the row of a new root key."""
+    point = point_of(info)
+    kid = from_point(point).kid()
+    session.add(RootKeyRow(label=info.label, kid=kid, point=point, threshold=threshold, since=since, until=None))
+    session.flush()
+
+
+_MAKE: dict[str, tuple[str, Callable[..., AuthorityRow]]] = {
+    ca.ISSUING: ("x509-ca", ca.make_issuing),
+    ca.CONTENT: ("x509-content", ca.make_content_signer),
+}
+
+
+def make_authority(
+    factory: SessionFactory, hsm: Ceremony, kind: str, agency: AgencyName, now: datetime
+) -> AuthorityRow:
+    """Make key and certificate of an authority; its row is for the transaction that takes it into use.
+
+    It is built beside the one in use: what is written here is rolled back.
+    """
+    stem, make = _MAKE[kind]
+    info = new_key(hsm, f"{stem}-{agency.code}", EC, ca.KEY_USE[kind], (agency.code,))
+    with factory() as session, session.begin() as trial:
+        row = copy_of(make(session, hsm, info.label, agency.code, agency.name, now))
+        trial.rollback()
+    return row
+
+
+def copy_of(row: AuthorityRow) -> AuthorityRow:
+    """The same row, of no session."""
+    return AuthorityRow(**{column.key: getattr(row, column.key) for column in AuthorityRow.__table__.columns})
+
+
+def point_of(info: KeyInfo) -> bytes:
+    """The public point of a new key."""
+    if info.public is None:
+        raise Refused("trust.no_public_key", label=info.label)
+    return info.public
