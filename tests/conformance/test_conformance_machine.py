@@ -1,7 +1,7 @@
 """Any sequence of commands: a card beside a model of what SP 800-73 says it knows, compared after each of them.
 
-The model holds what was verified, by whom, and how long ago; what stands in the objects and slots; the chain that came
-so far and the answer that waits. `./run soak card` looks for longer.
+The model holds what was verified, by whom, how long ago, and in which channel; what stands in the objects and slots;
+the chain that came so far and the answer that waits. `./run soak card` looks for longer.
 """
 
 import os
@@ -49,9 +49,19 @@ class CardMachine(RuleBasedStateMachine):
     def forget(self) -> None:
         """What power off does."""
         self.selected = "DOMAIN"
+        self.channel = ""
+        self.session.channel = None
         self.clear_status()
         self.rest = b""
         self.chain = ""
+
+    def end_channel(self) -> None:
+        """What was proved inside a channel falls with it."""
+        if self.channel:
+            self.channel = ""
+            self.session.channel = None
+            self.pin, self.is_admin = self.pin and self.outside[0], self.is_admin and self.outside[1]
+            self.is_challenged = False
 
     def clear_status(self) -> None:
         self.pin = self.is_fresh = self.is_admin = self.is_challenged = False
@@ -76,12 +86,13 @@ class CardMachine(RuleBasedStateMachine):
             return "6D00"
         if not self.is_contact:
             return contactless
-        return "6982" if needs_admin and not self.is_admin else ""
+        return "6982" if needs_admin and not (self.is_admin or self.channel == "PIV") else ""
 
     # --- power, faces, selection
 
     def select_piv(self, aid: str) -> None:
-        self.say(f"00 A4 04 00 ({aid})", "9000")
+        self.say(f"clear: 00 A4 04 00 ({aid})", "9000")
+        self.end_channel()
         if self.selected != "PIV":
             self.clear_status()
         self.selected = "PIV"
@@ -100,16 +111,34 @@ class CardMachine(RuleBasedStateMachine):
             self.forget()
             self.say("00 A4 04 00 (ISD)", "9000")
         elif how == "domain":
-            self.say("00 A4 04 00 (ISD)", "9000")
+            self.say("clear: 00 A4 04 00 (ISD)", "9000")
+            self.end_channel()
             if self.selected != "DOMAIN":
                 self.clear_status()
             self.selected = "DOMAIN"
         elif how == "nobody":
-            self.say("00 A4 04 00 (A000000999)", "6A82")
+            self.say("clear: 00 A4 04 00 (A000000999)", "6A82")
         else:
             self.select_piv(how)
         if not stay:
             self.select_piv("AID")
+
+    # --- channels of SCP03
+
+    @precondition(lambda self: self.is_contact)
+    @rule()
+    def open_channel(self) -> None:
+        """In the application that is selected; to ask for one ends the one before."""
+        self.end_channel()
+        BEFORE["channel"](self.session)
+        self.channel, self.outside = self.selected, (self.pin, self.is_admin)
+        self.rest, self.chain, self.is_fresh = b"", "", False
+
+    @precondition(lambda self: self.channel)
+    @rule(attack=st.sampled_from(["clear: 00 FD 00 00 00", "flip: 00 FD 00 00 00", "again: 00 FD 00 00 00"]))
+    def attack_the_channel(self, attack: str) -> None:
+        self.say(attack, "6982" if attack.startswith("clear") else "6988")
+        self.end_channel()
 
     # --- PIN and PUK
 
@@ -203,9 +232,13 @@ class CardMachine(RuleBasedStateMachine):
     @rule(tag=st.sampled_from([ALWAYS, CERTIFICATE, GUARDED]), size=st.sampled_from([0, 1, 127, 200, 252, 253, 700]))
     def put(self, tag: str, size: int) -> None:
         refused = self.refused(needs_admin=True)
-        answer = self.session.say(f"chain: 00 DB 3F FF <5C [{tag}] 53 [AB*{size}]>")
-        if self.selected != "PIV" and size > 240:
-            refused = "6884"  # the first block finds that this application has no such chain
+        is_long = size > 180
+        how = "" if not is_long else "cut:" if self.channel else "chain:"
+        answer = self.session.say(f"{how} 00 DB 3F FF <5C [{tag}] 53 [AB*{size}]>")
+        if self.selected != "PIV" and is_long and (self.channel or size > 240):
+            # the first block finds that this application has no such chain; in a channel it then is a wrong one
+            refused = "6988" if self.channel else "6884"
+            self.end_channel()
         assert answer[-2:].hex().upper() == (refused or "9000"), answer.hex()
         self.rest, self.chain, self.is_fresh = b"", "", False
         if not refused:
@@ -233,7 +266,7 @@ class CardMachine(RuleBasedStateMachine):
 
     @rule()
     def get_response(self) -> None:
-        answer = self.session.say("00 C0 00 00 00")
+        answer = self.session.say("raw: 00 C0 00 00 00")
         self.chain, self.is_fresh = "", False
         assert answer[:-2] == self.rest[:256]
         rest = len(self.rest) - 256
@@ -312,7 +345,12 @@ class CardMachine(RuleBasedStateMachine):
 
     @rule(
         noise=st.sampled_from(
-            [("00 CB 3F", "6700"), ("00 20 00 80 09 31", "6700"), ("00 99 00 00", "6D00"), ("FF 20 00 80", "6E00")]
+            [
+                ("raw: 00 CB 3F", "6700"),
+                ("raw: 00 20 00 80 09 31", "6700"),
+                ("00 99 00 00", "6D00"),
+                ("raw: FF 20 00 80", "6E00"),
+            ]
         )
     )
     def say_nonsense(self, noise: tuple[str, str]) -> None:
