@@ -68,7 +68,10 @@ class Target(NamedTuple):
 
 
 class Spec(NamedTuple):
-    """One operation: the types of its arguments, how its target is found, what it does, what of it the log keeps."""
+    """One operation: the types of its arguments, how its target is found, what it does, what of it the log keeps.
+
+    `what` is asked before `run`, and may leave what it worked out behind the arguments.
+    """
 
     types: tuple[tuple[type, ...], ...]
     target: Callable[["Hsm", Peer, list[Any]], Target]

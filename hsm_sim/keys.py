@@ -7,14 +7,14 @@ from typing import Any
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from cardlink.gp.keys import Mac, key_check_value, keyed_cmac
 from cardlink.gp.scp03 import StaticKeys
 from hsm_sim.errors import BadRequest
 
-ES256 = ec.ECDSA(hashes.SHA256())
+ES256_DIGEST = ec.ECDSA(Prehashed(hashes.SHA256()))
 P256 = ec.SECP256R1()
 P256_ORDER = int("FFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551", 16)  # FIPS 186-5, SP 800-186
 SCALAR_BYTES = 32
@@ -156,6 +156,10 @@ class KeyInfo:
         )
 
 
+Sign = Callable[[bytes, bytes], bytes]
+"""Sign data whose SHA-256 stands beside it: the log has it worked out already, and not every algorithm takes it."""
+
+
 class Key:
     """A key with its secret; `info` is all that is told of it. What signs is made at the first signature."""
 
@@ -164,7 +168,7 @@ class Key:
     def __init__(self, info: KeyInfo, secret: bytes) -> None:
         self.info = info
         self.secret = secret
-        self._signer: Callable[[bytes], bytes] | None = None
+        self._signer: Sign | None = None
         self._mac: Mac | None = None
 
     def __repr__(self) -> str:
@@ -176,7 +180,7 @@ class Key:
     __hash__ = None  # type: ignore[assignment]  # compared in tests, never a key of a mapping
 
     @property
-    def sign(self) -> Callable[[bytes], bytes] | None:
+    def sign(self) -> Sign | None:
         """What signs with this key; None for a symmetric one."""
         if self._signer is not None:
             return self._signer
@@ -184,7 +188,7 @@ class Key:
             if self.info.kind is Kind.EC_P256:
                 self._signer = _es256(ec.derive_private_key(int.from_bytes(self.secret, "big"), P256))
             elif self.info.kind is Kind.ED25519:
-                self._signer = ed25519.Ed25519PrivateKey.from_private_bytes(self.secret).sign
+                self._signer = _ed25519(ed25519.Ed25519PrivateKey.from_private_bytes(self.secret))
         return self._signer
 
     @property
@@ -204,12 +208,18 @@ class Key:
         return Key(replace(self.info, state=state), b"" if state is KeyState.DESTROYED else self.secret)
 
 
-def _es256(private: ec.EllipticCurvePrivateKey) -> Callable[[bytes], bytes]:
-    def sign(data: bytes) -> bytes:
-        r, s = decode_dss_signature(private.sign(data, ES256))
-        return ((r << 256) | s).to_bytes(2 * SCALAR_BYTES, "big")
+def _es256(private: ec.EllipticCurvePrivateKey) -> Sign:
+    def sign(data: bytes, digest: bytes) -> bytes:
+        der = private.sign(digest, ES256_DIGEST)
+        # 30 len 02 len r 02 len s, as our own library has just written it: r and s of up to 33 bytes
+        middle = 4 + der[3]
+        return der[4:middle][-32:].rjust(32, b"\0") + der[middle + 2 :][-32:].rjust(32, b"\0")
 
     return sign
+
+
+def _ed25519(private: ed25519.Ed25519PrivateKey) -> Sign:
+    return lambda data, digest: private.sign(data)
 
 
 def make_key(

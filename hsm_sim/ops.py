@@ -1,14 +1,13 @@
 """Operations on keys: making, listing, their states and caps, signing; and the table of all operations."""
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from hsm_sim.card_ops import CARD_SPECS
 from hsm_sim.core import Hsm, Peer, Spec, Target, by_any_label, by_label, no_key
 from hsm_sim.errors import BadRequest, Denied, NoSuchKey
-from hsm_sim.keys import NO_TERMS, STEPS, KeyInfo, KeyState, Kind, Terms, Use, make_key, new_secret
+from hsm_sim.keys import NO_TERMS, STEPS, KeyInfo, KeyState, Kind, Sign, Terms, Use, make_key, new_secret
 from hsm_sim.meter import Cap
 from hsm_sim.people_ops import PEOPLE_SPECS
 from hsm_sim.policy import Op
@@ -126,17 +125,19 @@ def _caps(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> list[Any]:
 
 
 def _sign(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> bytes:
-    return _signer(target, args[1])(args[2])
+    _, use, data, digest = args
+    return _signer(target, use)(data, digest)
 
 
 def _sign_many(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> list[bytes]:
-    sign = _signer(target, args[1])
-    if len(args[2]) > BATCH_MAX or not all(isinstance(one, bytes) for one in args[2]):
+    _, use, data, digests = args
+    sign = _signer(target, use)
+    if len(data) > BATCH_MAX or len(digests) != len(data):
         raise BadRequest(f"want at most {BATCH_MAX} byte strings")
-    return [sign(one) for one in args[2]]
+    return [sign(one, digest) for one, digest in zip(data, digests, strict=True)]
 
 
-def _signer(target: Target, use: str) -> Callable[[bytes], bytes]:
+def _signer(target: Target, use: str) -> Sign:
     """The key's signing function, if the caller means what the key is for."""
     if use != target.use:
         raise Denied(f"{target.subject} is for {target.use}, not for {use[:40]}")
@@ -159,14 +160,17 @@ def _log_head(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> list[Any
 
 
 def _signed(args: list[Any]) -> str:
-    """What the log keeps of signed data: half of its SHA-256."""
-    return hashlib.sha256(args[2]).hexdigest()[:32]
+    """What the log keeps of signed data: half of its SHA-256, which stays with the arguments for the signature."""
+    digest = hashlib.sha256(args[2]).digest()
+    args.append(digest)
+    return digest.hex()[:32]
 
 
 def _signed_many(args: list[Any]) -> str:
-    """What the log keeps of a batch: how many, and a hash over their hashes."""
-    hashes = (hashlib.sha256(one).digest() for one in args[2] if isinstance(one, bytes))
-    return f"{len(args[2])} {hashlib.sha256(b''.join(hashes)).hexdigest()[:32]}"
+    """What the log keeps of a batch: how many, and a hash over their hashes, which stay with the arguments."""
+    digests = [hashlib.sha256(one).digest() for one in args[2] if isinstance(one, bytes)]
+    args.append(digests)
+    return f"{len(args[2])} {hashlib.sha256(b''.join(digests)).hexdigest()[:32]}"
 
 
 def _one(args: list[Any]) -> int:
