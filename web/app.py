@@ -13,7 +13,8 @@ from werkzeug.wrappers import Response as BaseResponse
 from issuer.accounts.form_key import form_key
 from issuer.errors import Forbidden, IssuerError, NotFound
 from issuer.policy import EVERYWHERE, Action, Actor, allows, scopes
-from web import audit, auth, cards, doors, home, people, requests, verify
+from issuer.trust.ocsp_responder import OcspService
+from web import audit, auth, cards, doors, home, people, requests, revocation, verify
 from web.site import (
     EXTENSION,
     LANGUAGE_COOKIE,
@@ -60,7 +61,8 @@ def create_app(parts: Parts) -> Flask:
     if hops:  # without it everybody behind a proxy would share one address, and one count of wrong passwords
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops)  # type: ignore[method-assign]  # as Flask says
     app.jinja_env.filters.update(day=show_date, moment=show_time, sentence=sentence)
-    CSRFProtect(app)
+    app.extensions[revocation.OCSP] = OcspService(parts.factory, parts.hsm)
+    CSRFProtect(app).exempt(revocation.pages)  # other programs ask there, without cookies
     for blueprint in (
         auth.pages,
         home.pages,
@@ -70,6 +72,7 @@ def create_app(parts: Parts) -> Flask:
         doors.pages,
         audit.pages,
         verify.pages,
+        revocation.pages,
     ):
         app.register_blueprint(blueprint)
     app.before_request(auth.recognise)
@@ -109,7 +112,7 @@ def _finish(response: Response) -> Response:
     # Within the site the check of forms under https needs the address a form came from; others learn nothing.
     response.headers["Referrer-Policy"] = "same-origin"
     response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
-    if request.endpoint != "static":
+    if request.endpoint != "static" and not (request.blueprint == revocation.pages.name and response.cache_control):
         # Pages show personal data: neither the browser's cache nor a proxy keeps them.
         response.headers["Cache-Control"] = "no-store"
     if request.args.get("lang") in ("vi", "en"):

@@ -13,7 +13,7 @@ from web.site import Visitor, explain, now, parts, reading, sentence, show_time,
 pages = Blueprint("auth", __name__)
 
 COOKIE = "themo_session"
-OPEN_TO_ALL = ("auth.", "verify.", "static")
+OPEN_TO_ALL = ("auth.", "verify.", "revocation.", "static")
 
 
 def recognise() -> Response | None:

@@ -25,6 +25,8 @@ EXTENSION = "themo"
 LANGUAGE_COOKIE = "lang"
 QUESTIONS_PER_S, QUESTIONS_AT_ONCE = 10.0, 120
 """The public questions of one address: a desk that scans card after card passes, who walks through a list does not."""
+REVOCATION_PER_S, REVOCATION_AT_ONCE = 20.0, 200
+"""Lists and OCSP, for each address: a gate of an office asks for many."""
 MANY = 2**53
 """No row number or place of the feed is that high, here or in a browser."""
 
@@ -38,6 +40,7 @@ class Parts:
     hsm: Signing
     now: Callable[[], datetime]
     questions: RateLimit = field(default_factory=lambda: RateLimit(QUESTIONS_PER_S, QUESTIONS_AT_ONCE))
+    revocation_questions: RateLimit = field(default_factory=lambda: RateLimit(REVOCATION_PER_S, REVOCATION_AT_ONCE))
 
 
 @dataclass(frozen=True, slots=True)

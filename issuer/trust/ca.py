@@ -66,19 +66,19 @@ def make_root(
 
 
 def make_issuing(
-    session: Session, hsm: Signing, label: str, agency_code: str, agency_name: str, now: datetime, url: str = ""
+    session: Session, hsm: Signing, label: str, agency_code: str, agency_name: str, now: datetime
 ) -> AuthorityRow:
     """Make the issuing authority of an agency, constrained to names at or below its code.
 
-    `url`: where its revocation lists and OCSP answers will be found, for the certificates that it issues.
+    Its certificates say that its lists and OCSP answers are found where the root's list is.
     """
     root = current(session, ROOT, "", now)
     common_name = _numbered(session, ISSUING, agency_code, f"Thẻ Mở CA {agency_code}")
     name = x509.agency_name(agency_code, agency_name, common_name)
     issuer, point = issuer_of(session, hsm, root), public_point(hsm, label)
-    scope = (agency_code,)
+    scope, above = (agency_code,), session.get(RevocationHead, root.label)
     row = _issue_authority(session, issuer, ISSUING, label, agency_code, name, point, profiles.ISSUING, now, scope)
-    open_lists(session, label, url)
+    open_lists(session, label, "" if above is None else above.url)
     return row
 
 
@@ -93,10 +93,14 @@ def make_content_signer(
     return _issue_authority(session, issuer, CONTENT, label, agency_code, name, point, profile, now, ())
 
 
-def ocsp_certificate(
-    session: Session, hsm: Signing, row: AuthorityRow, agency_name: str, key_label: str, now: datetime
-) -> bytes:
+def ocsp_key_label(agency_code: str) -> str:
+    """The key that answers OCSP for all issuing authorities of an agency."""
+    return f"x509-ocsp-{agency_code}-1"
+
+
+def ocsp_certificate(session: Session, hsm: Signing, row: AuthorityRow, key_label: str, now: datetime) -> bytes:
     """Certify the key that answers OCSP for an issuing authority: short, since nobody can revoke it."""
+    agency_name = asn1.Certificate.load(row.certificate, strict=True).subject.native["organization_name"]
     name = x509.agency_name(row.agency_code, agency_name, f"Thẻ Mở OCSP {row.agency_code}")
     point, profile = public_point(hsm, key_label), profiles.OCSP_SIGNER
     until = min(now + profiles.OCSP_LIFE, row.not_after)
@@ -132,6 +136,14 @@ def current(session: Session, kind: str, agency_code: str, now: datetime) -> Aut
     if not fitting:
         raise NotFound("trust.no_authority", kind=kind, agency=agency_code)
     return max(fitting, key=lambda row: (len(row.agency_code), row.not_before))
+
+
+def find(session: Session, label: str) -> AuthorityRow:
+    """An authority by the label of its key. Raises NotFound."""
+    row = session.get(AuthorityRow, label)
+    if row is None or row.kind not in (ROOT, ISSUING):
+        raise NotFound("trust.no_lists", label=label)
+    return row
 
 
 def issuer_of(session: Session, hsm: Signing, row: AuthorityRow) -> x509.Issuer:

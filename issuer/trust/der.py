@@ -108,9 +108,10 @@ def ecdsa_signature(raw: bytes) -> bytes:
     return sequence(integer(int.from_bytes(r, "big")), integer(int.from_bytes(s, "big")))
 
 
+NULL = bytes((0x05, 0x00))
 TRUE = bytes((0x01, 0x01, 0xFF))  # BOOLEAN (X.690 §11.1)
 ECDSA_SHA256 = sequence(tlv.encode(0x06, bytes.fromhex("2A8648CE3D040302")))  # RFC 5758 §3.2: no parameters
-SHA256 = sequence(tlv.encode(0x06, bytes.fromhex("608648016503040201")), bytes((0x05, 0x00)))  # RFC 5754 §2, with NULL
+SHA256 = sequence(tlv.encode(0x06, bytes.fromhex("608648016503040201")), NULL)  # RFC 5754 §2, with NULL
 EC_P256 = sequence(  # RFC 5480 §2.1.1: id-ecPublicKey, secp256r1
     tlv.encode(0x06, bytes.fromhex("2A8648CE3D0201")), tlv.encode(0x06, bytes.fromhex("2A8648CE3D030107"))
 )

@@ -49,6 +49,7 @@ class Certificate:
 class Published:
     """A list as stored; `body` is its DER."""
 
+    label: str
     kind: Kind
     number: int
     entries: int
@@ -92,28 +93,39 @@ def revoke_authority(session: Session, row: AuthorityRow, reason: CrlReason, now
     mark(session, [Certificate(issuer_label, row.serial, row.not_after)], reason, now)
 
 
-def is_due(session: Session, label: str, now: datetime) -> Kind | None:
-    """Which list of an authority must be published now, if any."""
-    head = _head(session, label)
-    row = _authority(session, label)
-    if now >= row.not_after or row.state == KeyState.COMPROMISED:
-        return None  # nothing that it signed counts any more, or what it signs counts no more
-    if head.base_at is None or now >= head.base_at + (ROOT_LIFE / 2 if row.kind == ca.ROOT else FULL_EVERY):
-        return Kind.FULL
-    if head.changes != head.told:
-        return Kind.FULL if row.kind == ca.ROOT else Kind.DELTA
-    newest = session.scalar(select(PublishedCrl.this_update).where(_is(label, Kind.DELTA)))
-    if row.kind != ca.ROOT and (newest is None or now >= newest + DELTA_EVERY):
-        return Kind.DELTA
-    return None
+def due(session: Session, now: datetime) -> list[tuple[str, Kind]]:
+    """Which lists must be published now, by authority: something changed, or the newest one is old.
+
+    Not of an authority whose certificates are all out of date, nor of one whose key is compromised.
+    """
+    head, authority, newest = RevocationHead, AuthorityRow, PublishedCrl
+    query = (
+        select(authority.kind, authority.not_after, head, newest.this_update)
+        .join(head, head.label == authority.label)
+        .outerjoin(newest, and_(newest.issuer_label == authority.label, newest.kind == Kind.DELTA.value))
+        .where(authority.state != KeyState.COMPROMISED)
+        .order_by(authority.label)
+    )
+    found: list[tuple[str, Kind]] = []
+    for kind, not_after, row, delta_at in session.execute(query):
+        full_every, delta_every = (ROOT_LIFE / 2, None) if kind == ca.ROOT else (FULL_EVERY, DELTA_EVERY)
+        if now >= not_after:
+            continue
+        if row.base_at is None or now >= row.base_at + full_every:
+            found.append((row.label, Kind.FULL))
+        elif row.changes != row.told:
+            found.append((row.label, Kind.FULL if delta_every is None else Kind.DELTA))
+        elif delta_every is not None and (delta_at is None or now >= delta_at + delta_every):
+            found.append((row.label, Kind.DELTA))
+    return found
 
 
-def publish_due(factory: SessionFactory, hsm: Signing, now: datetime) -> list[tuple[str, Published]]:
-    """Publish every list of the issuing authorities that is due; the root's takes a ceremony."""
+def publish_due(factory: SessionFactory, hsm: Signing, now: datetime, kind: str = ca.ISSUING) -> list[Published]:
+    """Publish every list that is due: of the issuing authorities, or of the root, which takes a ceremony."""
     with database.reading(factory) as session:
-        labels = session.scalars(select(AuthorityRow.label).where(AuthorityRow.kind == ca.ISSUING)).all()
-        due = [(label, kind) for label in labels if (kind := is_due(session, label, now)) is not None]
-    return [(label, one) for label, kind in due for one in publish(factory, hsm, label, kind, now)]
+        labels = set(session.scalars(select(AuthorityRow.label).where(AuthorityRow.kind == kind)))
+        waiting = [(label, which) for label, which in due(session, now) if label in labels]
+    return [one for label, which in waiting for one in publish(factory, hsm, label, which, now)]
 
 
 def publish(factory: SessionFactory, hsm: Signing, label: str, kind: Kind, now: datetime) -> list[Published]:
@@ -123,7 +135,7 @@ def publish(factory: SessionFactory, hsm: Signing, label: str, kind: Kind, now: 
     """
     now = now.replace(microsecond=0)
     with database.reading(factory) as session:
-        head, authority = _head(session, label), _authority(session, label)
+        head, authority = _head(session, label), ca.find(session, label)
         number = head.number + 1
         built: list[_Built] = []
         if authority.kind != ca.ROOT:
@@ -157,6 +169,35 @@ def find(session: Session, label: str, kind: Kind) -> PublishedCrl:
     return row
 
 
+@dataclass(frozen=True, slots=True)
+class Description:
+    """A stored list without its bytes."""
+
+    label: str
+    kind: Kind
+    number: int
+    entries: int
+    this_update: datetime
+    next_update: datetime
+    sha256: bytes
+
+
+def describe(session: Session, label: str, kind: Kind) -> Description:
+    """What is known of the newest list of a kind. Raises NotFound."""
+    for one in described(session):
+        if (one.label, one.kind) == (label, kind):
+            return one
+    raise NotFound("trust.no_crl", label=label, kind=kind.value)
+
+
+def described(session: Session) -> list[Description]:
+    """All stored lists, by authority."""
+    row = PublishedCrl
+    columns = (row.issuer_label, row.kind, row.number, row.entries, row.this_update, row.next_update, row.sha256)
+    found = session.execute(select(*columns).order_by(row.issuer_label, row.kind.desc()))
+    return [Description(one[0], Kind(one[1]), *one[2:]) for one in found]
+
+
 def _is(label: str, kind: Kind) -> ColumnElement[bool]:
     return and_(PublishedCrl.issuer_label == label, PublishedCrl.kind == kind.value)
 
@@ -188,7 +229,9 @@ def _build(
     issuer = ca.issuer_of(session, hsm, authority)
     listed = list(entries)
     body = crl.to_sign(issuer, frame, listed)
-    return _Built(Published(kind, frame.number, len(listed), der.signed(body, issuer.sign(body))), frame)
+    return _Built(
+        Published(authority.label, kind, frame.number, len(listed), der.signed(body, issuer.sign(body))), frame
+    )
 
 
 def _store(factory: SessionFactory, seen: RevocationHead, built: Sequence[_Built], now: datetime) -> bool:
@@ -229,13 +272,6 @@ def _next_change(session: Session, label: str) -> int:
 
 def _head(session: Session, label: str) -> RevocationHead:
     row = session.get(RevocationHead, label, populate_existing=True)
-    if row is None:
-        raise NotFound("trust.no_lists", label=label)
-    return row
-
-
-def _authority(session: Session, label: str) -> AuthorityRow:
-    row = session.get(AuthorityRow, label)
     if row is None:
         raise NotFound("trust.no_lists", label=label)
     return row

@@ -16,13 +16,13 @@ from cardlink.statements.trust import KeyState
 from issuer.audit import log as audit
 from issuer.errors import Refused
 from issuer.policy import Action, Actor, require_anywhere
-from issuer.trust import ca, signers, status, trust_list
+from issuer.trust import ca, masters, signers, status, trust_list
 from issuer.trust.port import Ceremony, KeyExists, KeyInfo, Signing
 from issuer.trust.tables import AuthorityRow, RootKeyRow, SignerRow
 
 EC, AES = "ec-p256", "aes-256"
-CARD_MASTER = "card-master-1"
-CARD_MASTER_USE = "card-master"
+CARD_MASTER = masters.FIRST
+CARD_MASTER_USE = masters.USE
 SIGNS_FOR = timedelta(days=4 * 365)
 CARD_VERIFIES_FOR = timedelta(days=5 * 366 + 180)  # the cards signed on the last day, and half a year of grace
 FEED_VERIFIES_FOR = timedelta(days=30)
@@ -64,15 +64,17 @@ def init(
     list_bits: int,
     now: datetime,
     on_key: OnKey,
+    public_url: str = "",
 ) -> int:
     """Make what is missing of all keys, open a status list of 2^list_bits cards if there is none, publish a trust list.
 
-    Answers the trust list's number. `on_key` hears each new label.
+    Answers the trust list's number. `on_key` hears each new label. `public_url`: where this centre will answer for its
+    certificates; without one they name no list and no responder.
     """
     require_anywhere(actor, Action.KEYS_MANAGE)
     if not 1 <= roots.threshold <= roots.keys:
         raise Refused("trust.bad_threshold", keys=roots.keys, threshold=roots.threshold)
-    work = _Work(session, hsm, actor, now, on_key)
+    work = _Work(session, hsm, actor, now, on_key, public_url)
     work.make_roots(roots)
     work.make_x509_root(installation)
     work.make_master()
@@ -87,7 +89,7 @@ def init(
 
 def count_keys(roots: int, agencies: int) -> int:
     """How many keys a new installation gets: for a progress display."""
-    of_agency = len(signers.AGENCY_USES) + 2  # and its issuing authority and content signer
+    of_agency = len(signers.AGENCY_USES) + 3  # and its issuing authority, content signer and OCSP key
     return roots + 2 + len(signers.INSTALLATION_USES) + agencies * of_agency
 
 
@@ -116,6 +118,7 @@ class _Work:
     actor: Actor
     now: datetime
     on_key: OnKey
+    public_url: str = ""
 
     def make_roots(self, roots: Roots) -> None:
         """Make the root keys of the trust list, unless there are some: roots change by a ceremony, not by a re-run."""
@@ -136,14 +139,14 @@ class _Work:
         """Make the X.509 root."""
         if self._authority(ca.ROOT, "") is None:
             info = self.key("x509-root-1", EC, ca.KEY_USE[ca.ROOT], ())
-            ca.make_root(self.session, self.hsm, info.label, installation.name, self.now)
+            ca.make_root(self.session, self.hsm, info.label, installation.name, self.now, self.public_url)
 
     def make_master(self) -> None:
         """Make the master key that the keys of cards are derived from (docs/formats.md, F11)."""
         self.key(CARD_MASTER, AES, CARD_MASTER_USE, ())
 
     def make_agency(self, agency: AgencyName) -> None:
-        """Make the signers, the issuing authority and the content signer of an agency."""
+        """Make the signers, the issuing authority, the content signer and the OCSP key of an agency."""
         for use in signers.AGENCY_USES:
             self.make_signer(use, agency.code)
         if self._authority(ca.ISSUING, agency.code) is None:
@@ -152,6 +155,7 @@ class _Work:
         if self._authority(ca.CONTENT, agency.code) is None:
             info = self.key(f"x509-content-{agency.code}-1", EC, ca.KEY_USE[ca.CONTENT], (agency.code,))
             ca.make_content_signer(self.session, self.hsm, info.label, agency.code, agency.name, self.now)
+        self.key(ca.ocsp_key_label(agency.code), EC, ca.OCSP_USE, (agency.code,))
 
     def make_signer(self, use: str, agency_code: str) -> None:
         """Make the statement key of one use for one agency."""

@@ -152,7 +152,7 @@ def test_one_more_agency_gets_its_keys_and_a_new_list(register: Register) -> Non
     made: list[str] = []
     with database.transaction(register.factory) as session:
         assert setup.add_agency(session, register.keys, ADMIN, AgencyName("G01", "Bộ Mới"), NOW, made.append) == 2
-    assert len(made) == 6
+    assert len(made) == 7
     assert ("G01",) in {key.scope for key in accepted(register).content.keys}
     assert register.audited(made[0]) == ["key.made"]
 
