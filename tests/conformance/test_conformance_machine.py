@@ -239,6 +239,10 @@ class CardMachine(RuleBasedStateMachine):
             # the first block finds that this application has no such chain; in a channel it then is a wrong one
             refused = "6988" if self.channel else "6884"
             self.end_channel()
+        elif is_long and self.channel and self.chain:
+            # blocks with a MAC each came before: the next one needs its own too
+            refused = "6988"
+            self.end_channel()
         assert answer[-2:].hex().upper() == (refused or "9000"), answer.hex()
         self.rest, self.chain, self.is_fresh = b"", "", False
         if not refused:
