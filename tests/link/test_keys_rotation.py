@@ -1,0 +1,163 @@
+"""Rotation as rehearsed commands: `issuer keys rotate ...`, with a real door that follows over the real feed."""
+
+import uuid
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from card_office import ENCODER, HOME, OTHER
+from key_drill import KeyRoom, open_key_room, right_now, tap, within
+from sqlalchemy import select
+
+from cardlink.statements.cose import parse_sign1
+from cardlink.statements.record import Kind, decode_record
+from cardlink.statements.trust import KeyEntry, KeyState, Use
+from issuer import database
+from issuer.access import bundles
+from issuer.cards import blocking
+from issuer.cards.blocking import BlockReason
+from issuer.cards.tables import CardCertificate
+from issuer.trust import masters, signers
+from issuer.trust.port import HsmError
+from reader_daemon.daemon import Daemon
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyRoom]:
+    with open_key_room(tmp_path_factory.mktemp("room")) as opened:
+        opened.start_feed()
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def door(room: KeyRoom) -> Daemon:
+    return room.door()
+
+
+def entries(room: KeyRoom, use: Use) -> list[KeyEntry]:
+    """The keys of one use of HOME in the list in force, the oldest first."""
+    found = [one for one in room.list_in_force().content.keys if one.use is use and one.scope == (HOME,)]
+    return sorted(found, key=lambda one: one.signs_from_s)
+
+
+def alarms(door: Daemon) -> list[str]:
+    rows = door.database.rows("SELECT record FROM records ORDER BY boot, seq")
+    records = [decode_record(row[0]) for row in rows if isinstance(row[0], bytes)]
+    return [str(one.reason) for one in records if one.kind == Kind.ALARM]
+
+
+def test_a_card_signer_is_replaced_and_the_door_takes_cards_of_both(room: KeyRoom, door: Daemon) -> None:
+    _, old = room.active_card()
+    within(10, lambda: tap(door, old) == "granted")
+    told = room.type("keys", "rotate", "card", "--agency", HOME)
+    assert told.splitlines()[0] == "card-H38-2"
+    room.follows(door)
+    assert room.state_of("card-H38-1") == "deactivated"
+    with pytest.raises(HsmError):
+        room.centre.hsm.sign("card-H38-1", "card", b"one more")
+    _, new = room.active_card()
+    room.poke()
+    within(10, lambda: tap(door, new) == "granted")
+    assert tap(door, old) == "granted"
+    assert [one.state for one in entries(room, Use.CARD)] == [KeyState.RETIRED, KeyState.ACTIVE]
+
+
+def test_what_the_retired_signer_signed_verifies_as_long_as_its_last_card(room: KeyRoom) -> None:
+    retired = entries(room, Use.CARD)[0]
+    five_years_s = 5 * 365 * 86_400
+    assert retired.verifies_until_s - retired.signs_until_s > five_years_s
+    assert abs(retired.signs_until_s - right_now().timestamp()) < 600
+
+
+@pytest.mark.parametrize("use", ["identity", "qr"])
+def test_the_other_signers_of_an_agency_are_replaced(room: KeyRoom, door: Daemon, use: str) -> None:
+    assert f"{use}-{HOME}-2" in room.type("keys", "rotate", use, "--agency", HOME)
+    room.follows(door)
+    assert room.state_of(f"{use}-{HOME}-1") == "deactivated"
+    _, blank = room.active_card()
+    room.poke()
+    within(10, lambda: tap(door, blank) == "granted")
+
+
+def test_the_bundle_signer_is_replaced_and_the_door_has_its_rules_under_the_new_key(
+    room: KeyRoom, door: Daemon
+) -> None:
+    before = door.state.view.rules
+    assert before is not None
+    room.type("keys", "rotate", "bundle", "--agency", HOME)
+    room.follows(door)
+    within(10, lambda: door.state.view.rules is not None and door.state.view.rules.bundle.seq > before.bundle.seq)
+    with database.reading(room.centre.factory) as session:
+        _, body = bundles.current(session, uuid.UUID(bytes=door.enrolment.door))
+    assert parse_sign1(body, max_bytes=1 << 20).kid == entries(room, Use.BUNDLE)[-1].kid
+
+
+def test_the_status_signer_is_replaced_and_a_block_reaches_the_door_under_the_new_key(
+    room: KeyRoom, door: Daemon
+) -> None:
+    card, blank = room.active_card()
+    room.poke()
+    within(10, lambda: tap(door, blank) == "granted")
+    before = alarms(door)
+    room.type("keys", "rotate", "status")
+    room.follows(door)
+    assert tap(door, blank) == "granted"
+    with database.transaction(room.centre.factory) as session:
+        blocking.block(session, room.centre.hsm, ENCODER, card.id, BlockReason.LOST, right_now())
+    room.poke()
+    within(10, lambda: tap(door, blank) != "granted")
+    assert alarms(door) == before
+    within(20, lambda: (door.state.stale_s() or 99) < 60)
+
+
+def test_the_command_signer_is_replaced(room: KeyRoom, door: Daemon) -> None:
+    assert f"command-{HOME}-2" in room.type("keys", "rotate", "command")
+    room.follows(door)
+    assert room.state_of(f"command-{HOME}-1") == "deactivated"
+
+
+def test_a_signer_announced_ahead_begins_later_and_the_old_one_signs_until_then(room: KeyRoom, door: Daemon) -> None:
+    assert f"card-{OTHER}-2" in room.type("keys", "rotate", "card", "--agency", OTHER, "--ahead-days", "14")
+    room.follows(door)
+    assert room.state_of(f"card-{OTHER}-1") == "active"
+    with database.reading(room.centre.factory) as session:
+        now = signers.signer_for(session, room.centre.hsm, OTHER, "card", right_now())
+        later = signers.signer_for(session, room.centre.hsm, OTHER, "card", right_now() + timedelta(days=15))
+    assert (now.label, later.label) == (f"card-{OTHER}-1", f"card-{OTHER}-2")
+
+
+def test_issuing_authority_and_content_signer_are_replaced_and_certificates_of_both_hold(
+    room: KeyRoom, door: Daemon
+) -> None:
+    card, _ = room.active_card()
+    assert f"x509-ca-{HOME}-2" in room.type("keys", "rotate", "ca", "--agency", HOME)
+    assert f"x509-content-{HOME}-2" in room.type("keys", "rotate", "content", "--agency", HOME)
+    room.follows(door)
+    anchors = [one for one in room.list_in_force().content.anchors if one.scope == (HOME,)]
+    assert len(anchors) == 2
+    assert room.state_of(f"x509-ca-{HOME}-1") == "active"  # for its CRL
+    assert room.state_of(f"x509-content-{HOME}-1") == "deactivated"
+    again, _ = room.active_card()
+    with database.reading(room.centre.factory) as session:
+        query = select(CardCertificate.issuer_label).where(CardCertificate.card_id.in_([card.id, again.id]))
+        issuers = set(session.scalars(query))
+    assert issuers == {f"x509-ca-{HOME}-1", f"x509-ca-{HOME}-2"}
+
+
+def test_new_cards_get_the_new_master_key_and_old_cards_are_still_opened(room: KeyRoom) -> None:
+    card, _ = room.active_card()
+    waiting, blank = room.centre.allocated()
+    assert "card-master-2" in room.type("keys", "rotate", "card-master")
+    room.centre.encode(waiting.id, blank.connect())  # begun under the old one: it keeps that
+    fresh, _ = room.active_card()
+    labels = [room.centre.card(one.id).master_label for one in (card, waiting, fresh)]
+    assert labels == ["card-master-1", "card-master-1", "card-master-2"]
+    with database.reading(room.centre.factory) as session:
+        assert masters.current(session) == "card-master-2"
+    assert room.state_of("card-master-1") == "active"
+
+
+def test_a_kind_that_does_not_exist_and_an_agency_left_out_are_refused(room: KeyRoom) -> None:
+    assert "no kind of key" in room.type("keys", "rotate", "colour", code=1)
+    assert "--agency" in room.type("keys", "rotate", "card", code=1)
+    assert "name the root key" in room.type("keys", "rotate", "root", code=1)
