@@ -24,7 +24,7 @@ from issuer import database
 from issuer.cards.tables import CardCertificate
 from issuer.database import SessionFactory
 from issuer.limits import RateLimit
-from issuer.trust import ca, ocsp, profiles
+from issuer.trust import ca, ocsp, profiles, revocation
 from issuer.trust.crl import CrlReason
 from issuer.trust.ocsp import Answer, Failure, Good, IssuerId, Question, Revoked, Status, Unknown
 from issuer.trust.port import HsmError, Signing
@@ -195,8 +195,9 @@ def _status(session: Session, authority: str, number: int) -> Status:
     issued = select(card.serial).where(card.serial == serial, card.issuer_label == authority)
     if listed is not None or session.execute(issued).one_or_none() is not None:
         return Good()
-    content = select(AuthorityRow.label).where(AuthorityRow.kind == ca.CONTENT, AuthorityRow.serial == serial)
-    return Good() if session.execute(content).one_or_none() is not None else Unknown()
+    content = session.scalar(select(AuthorityRow).where(AuthorityRow.kind == ca.CONTENT, AuthorityRow.serial == serial))
+    is_known = content is not None and revocation.issuer_label(session, content) == authority
+    return Good() if is_known else Unknown()
 
 
 def _failed(kind: Failure) -> Reply:

@@ -89,8 +89,7 @@ def mark(session: Session, certificates: Iterable[Certificate], reason: CrlReaso
 
 def revoke_authority(session: Session, row: AuthorityRow, reason: CrlReason, now: datetime) -> None:
     """Put an issuing authority on the root's list, or a content signer on its authority's. Publish afterwards."""
-    issuer_label = _issuer_label(session, row)
-    mark(session, [Certificate(issuer_label, row.serial, row.not_after)], reason, now)
+    mark(session, [Certificate(issuer_label(session, row), row.serial, row.not_after)], reason, now)
 
 
 def due(session: Session, now: datetime) -> list[tuple[str, Kind]]:
@@ -277,7 +276,7 @@ def _head(session: Session, label: str) -> RevocationHead:
     return row
 
 
-def _issuer_label(session: Session, row: AuthorityRow) -> str:
+def issuer_label(session: Session, row: AuthorityRow) -> str:
     """Who certified an authority: found by the key identifier that its certificate names."""
     named = asn1.Certificate.load(row.certificate, strict=True).authority_key_identifier
     for other in session.scalars(select(AuthorityRow).where(AuthorityRow.kind.in_((ca.ROOT, ca.ISSUING)))):
