@@ -29,7 +29,7 @@ from issuer.accounts import users
 from issuer.cards import personalise, queries
 from issuer.cards.personalise import Spoiled
 from issuer.cards.run import run
-from issuer.trust import sim
+from issuer.trust.connect import connect
 from reader_daemon import config as door_config
 from reader_daemon.daemon import Daemon
 from reader_daemon.report import tap_line
@@ -183,7 +183,7 @@ class InProcessSlots:
         with database.reading(factory) as session:
             actor = users.actor_for(session, users.by_login(session, "cap.the"))
             found = queries.named(session, actor, card_uuid)
-        hsm = sim.connect(settings)
+        hsm = connect(settings)
         job = personalise.start(factory, hsm, actor, found.id, lambda: datetime.now(UTC))
         plain: Connection = Loopback(lambda apdu: self._card(card).transmit(apdu, Interface.CONTACT))
         carrier = plain if tear_at is None else Torn(plain, tear_at, after_card=True)

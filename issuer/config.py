@@ -16,6 +16,10 @@ from issuer.errors import ConfigError
 
 MAX_SECRET_BYTES = 4096
 MAX_PROXIES = 5
+SIM, PKCS11 = "sim", "pkcs11"
+TOKEN_LABEL_BYTES = 32
+"""As long as a token's label may be (PKCS#11 v3.1 §3.2, CK_TOKEN_INFO)."""
+ROOT_TOKEN_SUFFIX = "-root"  # noqa: S105 - a label
 STATUS_LIST_BITS = range(8, 23)
 """A status list is a shard of up to 2^22 cards (docs/formats.md, F6)."""
 
@@ -24,8 +28,9 @@ STATUS_LIST_BITS = range(8, 23)
 class Config:
     """One installation of the centre. Paths are absolute; `installation` is the agency that signs status and trust.
 
-    `web_proxies` is how many proxies of this installation stand before the console: their word on the visitor's address
-    and scheme counts, nobody else's.
+    `hsm_kind` says what holds the keys: `sim`, the HSM simulator at `hsm_socket`, or `pkcs11`, a device behind a
+    PKCS#11 module, with a token for everyday and one for the root keys. `web_proxies` is how many proxies of this
+    installation stand before the console: their word on the visitor's address and scheme counts, nobody else's.
     """
 
     data_dir: Path
@@ -42,6 +47,10 @@ class Config:
     public_url: str
     verify_url: str
     status_list_bits: int
+    hsm_kind: str = SIM
+    hsm_pkcs11_module: Path | None = None
+    hsm_pkcs11_token: str = ""
+    hsm_pkcs11_root_token: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +65,7 @@ class Secret:
 
 KEYS: dict[str, tuple[str, ...]] = {
     "centre": ("data_dir", "database_url", "installation", "public_url", "verify_url"),
-    "hsm": ("socket", "pin_fd", "pin_file"),
+    "hsm": ("kind", "socket", "pin_fd", "pin_file", "pkcs11_module", "pkcs11_token", "pkcs11_root_token"),
     "feed": ("listen", "url", "poke"),
     "web": ("listen", "proxies"),
     "status": ("list_bits",),
@@ -152,6 +161,13 @@ def _build(told: Mapping[tuple[str, str], str | int], base: Path) -> Config:
         listen_address(listen)
     public_url = text("centre", "public_url", f"http://{web_listen}").rstrip("/")
     pin_file = told.get(("hsm", "pin_file"))
+    kind = text("hsm", "kind", PKCS11 if told.get(("hsm", "pkcs11_module")) else SIM)
+    if kind not in (SIM, PKCS11):
+        raise ConfigError("config.bad_hsm", value=kind)
+    token = text("hsm", "pkcs11_token") if kind == PKCS11 else ""
+    root_token = text("hsm", "pkcs11_root_token", f"{token}{ROOT_TOKEN_SUFFIX}") if kind == PKCS11 else ""
+    if max(len(token.encode()), len(root_token.encode())) > TOKEN_LABEL_BYTES:
+        raise ConfigError("config.long_token", value=max(token, root_token, key=len), most=TOKEN_LABEL_BYTES)
     list_bits = number("status", "list_bits")
     if list_bits is not None and list_bits not in STATUS_LIST_BITS:
         raise ConfigError("config.bad_number", key="status.list_bits", value=str(list_bits))
@@ -173,6 +189,10 @@ def _build(told: Mapping[tuple[str, str], str | int], base: Path) -> Config:
         public_url=public_url,
         verify_url=text("centre", "verify_url", f"{public_url}/v"),
         status_list_bits=16 if list_bits is None else list_bits,
+        hsm_kind=kind,
+        hsm_pkcs11_module=base / text("hsm", "pkcs11_module") if kind == PKCS11 else None,
+        hsm_pkcs11_token=token,
+        hsm_pkcs11_root_token=root_token,
     )
 
 

@@ -15,7 +15,7 @@ from issuer import config as settings
 from issuer import database
 from issuer.errors import IssuerError
 from issuer.messages import catalogue
-from issuer.trust.sim import connect
+from issuer.trust.connect import connect
 from web.app import create_app
 from web.site import Parts
 

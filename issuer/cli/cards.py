@@ -31,7 +31,7 @@ from issuer.cli.common import Desk, desk_of, print_table
 from issuer.errors import Forbidden, NotFound, Refused
 from issuer.registry import freshness, people
 from issuer.registry.tables import Person
-from issuer.trust import sim
+from issuer.trust.connect import connect
 from issuer.trust.port import Hsm
 
 app = typer.Typer(help="cli.group.cards", no_args_is_help=True)
@@ -126,7 +126,7 @@ def allocate(
     desk = desk_of(context)
     if (request_id is None) == (agency is None):
         raise Refused("cards.one_or_agency")
-    hsm = sim.connect(desk.config)
+    hsm = connect(desk.config)
 
     def make(session: Session, one: uuid.UUID) -> uuid.UUID:
         blank = None if serial is None else serial.upper()
@@ -147,7 +147,7 @@ def encode(
         found = queries.named(session, desk.actor, card)
     try:
         with Reader(find_reader(reader)) as opened, opened.connect() as connection, connection.transaction():
-            report = _encode(desk, sim.connect(desk.config), found, connection)
+            report = _encode(desk, connect(desk.config), found, connection)
     except LinkLost as lost:
         raise Refused("cards.torn", card=str(found.uuid), why=lost.why) from lost
     outbox.poke(desk.config)
@@ -169,7 +169,7 @@ def pin(context: typer.Context, card: CardName) -> None:
     desk = desk_of(context)
     with _use_case(desk) as session:
         found = queries.named(session, desk.actor, card)
-        print(personalise.reveal_pin(session, sim.connect(desk.config), desk.actor, found.id, desk.now()))
+        print(personalise.reveal_pin(session, connect(desk.config), desk.actor, found.id, desk.now()))
 
 
 @app.command(help="cli.cards.faces")
@@ -195,7 +195,7 @@ def faces(
 def activate(context: typer.Context, cards: CardNames) -> None:
     """Note that cards were printed, checked and handed over, one after the other; from now on they count."""
     desk = desk_of(context)
-    hsm = sim.connect(desk.config)
+    hsm = connect(desk.config)
     for card in cards:
         with _use_case(desk) as session:
             found = queries.named(session, desk.actor, card)
@@ -215,7 +215,7 @@ def block(
     desk = desk_of(context)
     with _use_case(desk) as session:
         found = queries.named(session, desk.actor, card)
-        hsm = sim.connect(desk.config)
+        hsm = connect(desk.config)
         changed = blocking.block(session, hsm, desk.actor, found.id, reason, desk.now(), note)
     outbox.poke(desk.config)
     desk.say("cli.cards.blocked", card=found.uuid, seq=changed.position.seq)
@@ -227,7 +227,7 @@ def unblock(context: typer.Context, card: CardName) -> None:
     desk = desk_of(context)
     with _use_case(desk) as session:
         found = queries.named(session, desk.actor, card)
-        answer = blocking.unblock(session, sim.connect(desk.config), desk.actor, found.id, desk.now())
+        answer = blocking.unblock(session, connect(desk.config), desk.actor, found.id, desk.now())
     if isinstance(answer, AwaitsSecondPerson):
         desk.say("cli.cards.awaits_second", card=found.uuid)
         return
@@ -241,7 +241,7 @@ def revoke(context: typer.Context, card: CardName, reason: Why) -> None:
     desk = desk_of(context)
     with _use_case(desk) as session:
         found = queries.named(session, desk.actor, card)
-        changed = blocking.revoke(session, sim.connect(desk.config), desk.actor, found.id, reason, desk.now())
+        changed = blocking.revoke(session, connect(desk.config), desk.actor, found.id, reason, desk.now())
     outbox.poke(desk.config)
     desk.say("cli.cards.revoked", card=found.uuid, seq=changed.position.seq)
 

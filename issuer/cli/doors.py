@@ -15,7 +15,8 @@ from issuer.cli.common import Desk, desk_of, print_table, read_day
 from issuer.days import LOCAL
 from issuer.errors import Refused
 from issuer.registry import people
-from issuer.trust import sim, status, trust_list
+from issuer.trust import status, trust_list
+from issuer.trust.connect import connect
 
 app = typer.Typer(help="cli.group.doors", no_args_is_help=True)
 rule_app = typer.Typer(help="cli.group.rules", no_args_is_help=True)
@@ -107,7 +108,7 @@ def add_rule(
             valid_until=None if valid_until is None else _midnight(read_day(valid_until) + timedelta(days=1)),
         )
         rule = rules.add(session, desk.actor, found.id, plan, desk.now())
-        made = bundles.publish(session, sim.connect(desk.config), found.id, desk.now())
+        made = bundles.publish(session, connect(desk.config), found.id, desk.now())
         told = {"rule": rule.id, "name": found.name, "seq": made.seq}
     outbox.poke(desk.config)
     desk.say("cli.doors.rule.added", **told)
@@ -145,7 +146,7 @@ def remove_rule(
     desk = desk_of(context)
     with database.transaction(desk.factory) as session:
         door_id = rules.remove(session, desk.actor, rule, desk.now())
-        made = bundles.publish(session, sim.connect(desk.config), door_id, desk.now())
+        made = bundles.publish(session, connect(desk.config), door_id, desk.now())
         told = {"rule": rule, "seq": made.seq}
     outbox.poke(desk.config)
     desk.say("cli.doors.rule.removed", **told)
@@ -157,7 +158,7 @@ def publish(
 ) -> None:
     """Publish the bundle of one door or of all; what says nothing new is not made again."""
     desk = desk_of(context)
-    hsm = sim.connect(desk.config)
+    hsm = connect(desk.config)
     with database.transaction(desk.factory) as session:
         chosen = doors.doors(session, desk.actor) if door is None else [doors.named(session, desk.actor, door)]
         managed = [doors.managed(session, desk.actor, one.id).id for one in chosen]

@@ -10,7 +10,7 @@ import typer
 from issuer.cli.common import Desk, desk_of
 from issuer.errors import Refused
 from issuer.feed import server
-from issuer.trust import sim
+from issuer.trust.connect import connect
 
 app = typer.Typer(help="cli.group.feed", no_args_is_help=True)
 
@@ -34,7 +34,7 @@ def serve(
     desk = desk_of(context)
     if not quiet:
         logging.getLogger("issuer").setLevel(logging.INFO)
-    config, hsm = desk.config, sim.connect(desk.config)
+    config, hsm = desk.config, connect(desk.config)
     try:
         asyncio.run(server.serve(config, hsm, lambda address: _ready(desk, address)))
     except OSError as error:

@@ -7,14 +7,15 @@ import typer
 from sqlalchemy.orm import Session
 
 from issuer import database, outbox
-from issuer.cli import key_changes
+from issuer.cli import crl, key_changes
 from issuer.cli.common import desk_of, print_table
 from issuer.cli.officer import OfficerFd, OfficerFile, OfficerName, key_room
 from issuer.config import read_secret
 from issuer.errors import Refused
 from issuer.policy import Action, require_anywhere
 from issuer.registry import agencies
-from issuer.trust import ca, publication, rotation, setup, sim, status, trust_list
+from issuer.trust import ca, publication, revocation, rotation, setup, status, trust_list
+from issuer.trust.connect import connect
 from issuer.trust.port import Signing
 from issuer.trust.setup import AgencyName, Roots
 
@@ -23,6 +24,7 @@ KEY_HEX_CHARS = (32, 48, 64)
 app = typer.Typer(help="cli.group.keys", no_args_is_help=True)
 app.command(help="cli.keys.rotate")(key_changes.rotate)
 app.command(help="cli.keys.compromised")(key_changes.compromised)
+app.add_typer(crl.app, name="crl")
 
 Out = Annotated[Path | None, typer.Option(help="cli.keys.out")]
 
@@ -49,24 +51,27 @@ def init(
     with (
         desk.progress("cli.keys.making") as progress,
         key_room(desk, officer, officer_pin_fd, officer_pin_file) as ceremony,
-        database.transaction(desk.factory) as session,
     ):
 
         def on_key(label: str) -> None:
             made.append(label)
             progress(len(made), expected)
 
-        number = setup.init(
-            session,
-            ceremony,
-            desk.actor,
-            AgencyName(desk.config.installation, agencies.get(session, desk.config.installation).name),
-            [AgencyName(code, agencies.get(session, code).name) for code in agency],
-            Roots(roots, threshold),
-            desk.config.status_list_bits,
-            desk.now(),
-            on_key,
-        )
+        with database.transaction(desk.factory) as session:
+            number = setup.init(
+                session,
+                ceremony,
+                desk.actor,
+                AgencyName(desk.config.installation, agencies.get(session, desk.config.installation).name),
+                [AgencyName(code, agencies.get(session, code).name) for code in agency],
+                Roots(roots, threshold),
+                desk.config.status_list_bits,
+                desk.now(),
+                on_key,
+                desk.config.public_url,
+            )
+        for kind in (ca.ROOT, ca.ISSUING):
+            revocation.publish_due(desk.factory, ceremony, desk.now(), kind)
     outbox.poke(desk.config)
     for label in made:
         print(label)
@@ -80,7 +85,7 @@ def list_keys(context: typer.Context) -> None:
     """Show every key of the HSM; no value leaves it."""
     desk = desk_of(context)
     require_anywhere(desk.actor, Action.KEYS_MANAGE)
-    keys = sim.connect(desk.config).keys()
+    keys = connect(desk.config).keys()
     print_table(
         [desk.text(f"cli.keys.column.{name}") for name in ("label", "kind", "use", "scope", "state")],
         [(one.label, one.kind, one.use, " ".join(one.scope), one.state) for one in keys],

@@ -10,8 +10,9 @@ import typer
 
 from issuer.cli.common import Desk
 from issuer.config import read_secret
-from issuer.trust import sim
-from issuer.trust.sim import Ceremony, Waiting
+from issuer.trust.connect import ceremony
+from issuer.trust.port import CeremonyHsm
+from issuer.trust.sim import Waiting
 
 OfficerFd = Annotated[int | None, typer.Option("--officer-pin-fd", help="cli.keys.officer_pin_fd")]
 OfficerFile = Annotated[Path | None, typer.Option("--officer-pin-file", help="cli.keys.officer_pin_file")]
@@ -19,7 +20,7 @@ OfficerName = Annotated[str, typer.Option("--officer", help="cli.keys.officer")]
 
 
 @contextmanager
-def key_room(desk: Desk, officer: str, pin_fd: int | None, pin_file: Path | None) -> Iterator[Ceremony]:
+def key_room(desk: Desk, officer: str, pin_fd: int | None, pin_file: Path | None) -> Iterator[CeremonyHsm]:
     """The HSM with this officer present. What takes more persons is told on stderr, and waited for."""
 
     def told(waiting: Waiting) -> None:
@@ -32,5 +33,5 @@ def key_room(desk: Desk, officer: str, pin_fd: int | None, pin_file: Path | None
         )
         print(said, file=sys.stderr, flush=True)
 
-    with sim.ceremony(desk.config, read_secret(pin_fd, pin_file), officer, told) as opened:
+    with ceremony(desk.config, read_secret(pin_fd, pin_file), officer, told) as opened:
         yield opened

@@ -1,0 +1,382 @@
+"""One token of a PKCS#11 device, from inside the worker: finds keys, makes them, works with them.
+
+python-pkcs11 is not for two threads and a library must not cross a fork: there is one thread here, in a process that
+was started afresh. Handles are kept, as a search costs more than a signature.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import islice
+from typing import Any
+
+import cbor2
+import pkcs11
+from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass
+from pkcs11.util.ec import encode_named_curve_parameters
+
+from cardlink.gp.keys import filled_up
+from cardlink.gp.scp03 import BLOCK_BYTES, KEY_BYTES
+from issuer.trust.pkcs11_keys import (
+    AES,
+    CARD_MASTER,
+    ED25519,
+    ENDED,
+    PARTS,
+    ROOT,
+    SCP03_SET,
+    SIGNING_KINDS,
+    TRANSPORT,
+    Entry,
+    Mark,
+    check_label,
+    gather,
+    is_kept,
+    is_made_inside,
+)
+from issuer.trust.pkcs11_wire import DEVICE_LOST, Refused
+
+APPLICATION = "themo"
+JOB, STATE = "job:", "state:"
+RANDOM_MAX_BYTES = 1024
+EDWARDS25519 = bytes.fromhex("06032b6570")
+"""CKA_EC_PARAMS: id-Ed25519 (RFC 8410 §3), as PKCS#11 v3.1 §6.3.5 has it."""
+KEPT = {Attribute.PRIVATE: True, Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False, Attribute.MODIFIABLE: False}
+OPEN = {Attribute.PRIVATE: False, Attribute.MODIFIABLE: False}
+
+_GONE = (
+    pkcs11.DeviceRemoved,
+    pkcs11.DeviceError,
+    pkcs11.TokenNotPresent,
+    pkcs11.TokenNotRecognised,
+    pkcs11.SessionHandleInvalid,
+    pkcs11.SessionClosed,
+    pkcs11.UserNotLoggedIn,
+    pkcs11.GeneralError,
+    pkcs11.FunctionFailed,
+    pkcs11.SlotIDInvalid,
+    pkcs11.NoSuchToken,
+)
+_STALE = (pkcs11.ObjectHandleInvalid, pkcs11.KeyHandleInvalid)
+_CODES: tuple[tuple[type[pkcs11.PKCS11Error], str], ...] = (
+    (pkcs11.PinLocked, "pin-locked"),
+    (pkcs11.PinIncorrect, "wrong-pin"),
+    (pkcs11.PinInvalid, "wrong-pin"),
+    (pkcs11.PinLenRange, "wrong-pin"),
+)
+
+
+@contextmanager
+def in_our_words() -> Iterator[None]:
+    """Raise what the library raises as Refused."""
+    try:
+        yield
+    except pkcs11.PKCS11Error as error:
+        raise refusal_of(error) from error
+
+
+def refusal_of(error: pkcs11.PKCS11Error) -> Refused:
+    """The refusal for an error of the library."""
+    name = type(error).__name__
+    detail = f"{name}: {error}" if str(error) else name
+    if isinstance(error, _GONE):
+        return Refused(DEVICE_LOST, detail)
+    return Refused(next((code for kind, code in _CODES if isinstance(error, kind)), "error"), detail)
+
+
+class Device:
+    """A token with its user logged in; `beside` is another token whose public part alone is looked at."""
+
+    def __init__(self, module: str, token: str, pin: str, beside: str | None) -> None:
+        with in_our_words():
+            library = pkcs11.lib(module)
+            found = library.get_token(token_label=token)
+            self._session = found.open(rw=True, user_pin=pin)
+            self._beside = library.get_token(token_label=beside).open() if beside and beside != token else None
+            self._mechanisms = frozenset(found.slot.get_mechanisms())
+        self.product = f"{found.manufacturer_id} {found.model} {'.'.join(map(str, found.firmware_version))}".strip()
+        self._known: dict[str, Entry] = {}
+        self._seen: str | None = None
+        """A key that was there. Where even that one is not found any more, the token is gone, not the key."""
+        with in_our_words():
+            first = list(islice(self._session.get_objects({Attribute.CLASS: ObjectClass.PUBLIC_KEY}), 10))
+            self._seen = next(iter(gather(first)), None)
+
+    @property
+    def has_cmac(self) -> bool:
+        """Whether AES-CMAC is done in the device: without it no card master key can stay in there."""
+        return Mechanism.AES_CMAC in self._mechanisms
+
+    @property
+    def has_ed25519(self) -> bool:
+        """Whether the device makes and uses Ed25519 keys."""
+        return {Mechanism.EDDSA, Mechanism.EC_EDWARDS_KEY_PAIR_GEN} <= self._mechanisms
+
+    # --- keys
+
+    def find(self, label: str, *, is_anew: bool = False) -> Entry:
+        """The key of that label; `is_anew`: as the token has it now. Raises Refused."""
+        known = None if is_anew else self._known.get(label)
+        if known is None:
+            known = self._search({Attribute.LABEL: label}).get(label)
+            if known is None:
+                self._require_token()
+                raise Refused("no-such-key", label)
+            self._known[label] = known
+            self._seen = label
+        return known
+
+    def _require_token(self) -> None:
+        """Raise Refused where the token is gone: some libraries say then that it holds nothing, not that it is gone."""
+        if self._seen is not None and self._seen not in self._search({Attribute.LABEL: self._seen}):
+            raise Refused(DEVICE_LOST, f"{self._seen}, which was there, is not")
+
+    def entries(self) -> list[Entry]:
+        """Every key, by its label."""
+        self._require_token()
+        found = self._search({})
+        return [found[label] for label in sorted(found)]
+
+    def _search(self, attributes: dict[Attribute, Any]) -> dict[str, Entry]:
+        with in_our_words():
+            found = gather(list(self._session.get_objects(attributes)))
+            if self._beside is not None:
+                found = {**gather(list(self._beside.get_objects(attributes))), **found}
+            for label, state in self._states(attributes.get(Attribute.LABEL)).items():
+                if label in found:
+                    found[label].state = state
+        return found
+
+    def _states(self, label: str | None) -> dict[str, str]:
+        """The states of one key, or of all: those that are not active have an object that says so."""
+        wanted = _data(None if label is None else STATE + label)
+        sessions = [self._session] if self._beside is None else [self._beside, self._session]
+        found = [one for session in sessions for one in session.get_objects(wanted)]
+        rows = [(str(one[Attribute.LABEL]), one[Attribute.VALUE]) for one in found]
+        return {name.removeprefix(STATE): value.decode("ascii") for name, value in rows if name.startswith(STATE)}
+
+    def using(self, label: str, act: Callable[[Entry], Any]) -> Any:
+        """Do something with a key. A handle that another process made stale is looked up again, once."""
+        entry = self.find(label)
+        with in_our_words():
+            try:
+                return act(entry)
+            except _STALE:
+                self._known.clear()
+                return act(self.find(label))
+
+    def generate(self, label: str, kind: str, use: str, scope: tuple[str, ...]) -> Entry:
+        """Make a key inside. Raises Refused for a label in use and for what the device cannot keep."""
+        self._check_new(label)
+        mark = Mark.new(kind, use, scope, int(time.time()))
+        if (kind == AES) != (use == CARD_MASTER) or use == TRANSPORT or kind not in (*SIGNING_KINDS, AES):
+            raise Refused("bad-request", f"no key of kind {kind} for use {use}")
+        with in_our_words():
+            if kind == AES:
+                if not self.has_cmac:
+                    raise Refused("denied", "the device has no AES-CMAC: it could not use a card master key itself")
+                self._session.generate_key(
+                    KeyType.AES, 256, mark.encode(), label, store=True, capabilities=MechanismFlag.SIGN, template=KEPT
+                )
+            else:
+                self._generate_pair(label, mark)
+        return self._made(label, mark)
+
+    def _generate_pair(self, label: str, mark: Mark) -> None:
+        if mark.kind == ED25519 and not self.has_ed25519:
+            raise Refused("denied", "the device has no Ed25519")
+        is_edwards = mark.kind == ED25519
+        curve = EDWARDS25519 if is_edwards else encode_named_curve_parameters("secp256r1")
+        kind = KeyType.EC_EDWARDS if is_edwards else KeyType.EC
+        parameters = self._session.create_domain_parameters(kind, {Attribute.EC_PARAMS: curve}, local=True)
+        parameters.generate_keypair(
+            id=mark.encode(),
+            label=label,
+            store=True,
+            capabilities=MechanismFlag.SIGN | MechanismFlag.VERIFY,
+            mechanism=Mechanism.EC_EDWARDS_KEY_PAIR_GEN if is_edwards else None,
+            public_template=OPEN,
+            private_template=KEPT,
+        )
+
+    def load_transport(self, label: str, keys: Sequence[bytes], created: int) -> Entry:
+        """Put the three transport keys of a delivery in; from then on they only work in there."""
+        self._check_new(label)
+        if len(keys) != len(PARTS) or len({len(one) for one in keys}) != 1 or len(keys[0]) not in KEY_BYTES:
+            raise Refused("bad-request", "want three AES keys of one length")
+        if not self.has_cmac:
+            raise Refused("denied", "the device has no AES-CMAC: it could not use transport keys itself")
+        mark = Mark.new(SCP03_SET, TRANSPORT, (), created)
+        for part, value in zip(PARTS, keys, strict=True):
+            own = Mark(mark.kind, mark.use, mark.scope, mark.created, mark.nonce, part)
+            with in_our_words():
+                self._session.create_object(
+                    {
+                        Attribute.CLASS: ObjectClass.SECRET_KEY,
+                        Attribute.KEY_TYPE: KeyType.AES,
+                        Attribute.TOKEN: True,
+                        Attribute.ID: own.encode(),
+                        Attribute.LABEL: label,
+                        Attribute.VALUE: value,
+                        Attribute.SIGN: part != "dek",
+                        Attribute.ENCRYPT: part == "dek",
+                        **KEPT,
+                    }
+                )
+        return self._made(label, mark)
+
+    def _check_new(self, label: str) -> None:
+        check_label(label)
+        if label in self._search({Attribute.LABEL: label}):
+            raise Refused("key-exists", label)
+
+    def _made(self, label: str, mark: Mark) -> Entry:
+        """The key as the token holds it now; two that were made at once under one label end as one."""
+        entry = self.find(label)
+        if entry.mark.nonce != mark.nonce:
+            self._destroy(label, mark.nonce)
+            raise Refused("key-exists", label)
+        with in_our_words():
+            if not all(is_kept(one) for one in entry.objects.values()):
+                self._known.pop(label)
+                self._destroy(label, mark.nonce)
+                raise Refused("error", f"the device does not keep {label} to itself, unchangeable")
+        return entry
+
+    def _destroy(self, label: str, nonce: bytes) -> None:
+        with in_our_words():
+            for one in list(self._session.get_objects({Attribute.LABEL: label})):
+                mark = None if one.object_class is ObjectClass.DATA else Mark.decode(one[Attribute.ID])
+                if mark is not None and mark.nonce == nonce:
+                    one.destroy()
+
+    def set_state(self, label: str, state: str) -> None:
+        """End a key's life. PKCS#11 has no such states, so that the private half of a signing key is destroyed: it
+        signs no more for anybody. Symmetric keys stay, and our worker refuses them.
+        """
+        entry = self.find(label)
+        if state not in ENDED:
+            raise Refused("denied", f"a PKCS #11 device knows no state {state[:16]}")
+        with in_our_words():
+            for one in list(self._session.get_objects(_data(STATE + label))):
+                one.destroy()
+            self._keep(STATE + label, state.encode("ascii"), is_private=False)
+            if entry.mark.kind in SIGNING_KINDS or state == ENDED[-1]:
+                for one in entry.objects.values():
+                    one.destroy()
+        self._known.pop(label, None)
+
+    def attest(self, label: str) -> tuple[bool, bool]:
+        """What the device says of a key: it was made inside and never left; it cannot be taken out or changed."""
+
+        def ask(entry: Entry) -> tuple[bool, bool]:
+            parts = list(entry.objects.values())
+            if not parts:
+                entry.work()
+            return all(map(is_made_inside, parts)), all(map(is_kept, parts))
+
+        answer: tuple[bool, bool] = self.using(label, ask)
+        return answer
+
+    # --- what keys do
+
+    def sign_many(self, label: str, use: str, data: Sequence[bytes]) -> list[bytes]:
+        """Sign each: ES256 as r ‖ s, or Ed25519."""
+
+        def sign(entry: Entry) -> list[bytes]:
+            if entry.mark.use != use or entry.mark.kind not in SIGNING_KINDS:
+                raise Refused("denied", f"{label} is no key for {use}")
+            key = entry.work()
+            if entry.mark.kind == ED25519:
+                return [key.sign(one, mechanism=Mechanism.EDDSA) for one in data]
+            if Mechanism.ECDSA_SHA256 in self._mechanisms:
+                return [key.sign(one, mechanism=Mechanism.ECDSA_SHA256) for one in data]
+            return [key.sign(hashlib.sha256(one).digest(), mechanism=Mechanism.ECDSA) for one in data]
+
+        signed: list[bytes] = self.using(label, sign)
+        return signed
+
+    def mac_with(self, label: str, part: str = "") -> Callable[[bytes], bytes]:
+        """AES-CMAC under a key inside the device."""
+
+        def mac(data: bytes) -> bytes:
+            answer: bytes = self.using(label, lambda entry: entry.work(part).sign(data, mechanism=Mechanism.AES_CMAC))
+            return answer
+
+        return mac
+
+    def encrypt_with(self, label: str, part: str) -> Callable[[bytes], bytes]:
+        """AES-CBC with a zero IV under a key inside the device, as a DEK encrypts a key (Amd D §6.2.8)."""
+
+        def encrypt(key: bytes) -> bytes:
+            answer: bytes = self.using(
+                label,
+                lambda entry: entry.work(part).encrypt(
+                    filled_up(key), mechanism=Mechanism.AES_CBC, mechanism_param=bytes(BLOCK_BYTES)
+                ),
+            )
+            return answer
+
+        return encrypt
+
+    def key_bits(self, label: str, part: str) -> int:
+        """How long an AES key is."""
+        return 8 * int(self.using(label, lambda entry: entry.work(part)[Attribute.VALUE_LEN]))
+
+    def random(self, n: int) -> bytes:
+        """Draw random bytes in the device."""
+        if not 1 <= n <= RANDOM_MAX_BYTES:
+            raise Refused("bad-request", f"1 to {RANDOM_MAX_BYTES} bytes")
+        with in_our_words():
+            return bytes(self._session.generate_random(8 * n))
+
+    # --- card PINs that wait for their letter
+
+    def job(self, job: str) -> tuple[bytes, bytes] | None:
+        """The card and the PIN of a job."""
+        with in_our_words():
+            found = list(self._session.get_objects(_data(JOB + job)))
+            values = [cbor2.loads(one[Attribute.VALUE]) for one in found]
+        if not values:
+            self._require_token()
+        return (bytes(values[0][0]), bytes(values[0][1])) if values else None
+
+    def keep_job(self, job: str, kdd: bytes, pin: bytes) -> None:
+        """Keep the PIN of a job as a private object of the token."""
+        with in_our_words():
+            self._keep(JOB + job, cbor2.dumps([kdd, pin]), is_private=True)
+
+    def forget_job(self, job: str) -> None:
+        """Destroy the PIN of a job."""
+        with in_our_words():
+            for one in list(self._session.get_objects(_data(JOB + job))):
+                one.destroy()
+
+    def jobs(self) -> int:
+        """How many PINs wait."""
+        with in_our_words():
+            return sum(str(one[Attribute.LABEL]).startswith(JOB) for one in self._session.get_objects(_data(None)))
+
+    def _keep(self, name: str, value: bytes, *, is_private: bool) -> None:
+        """Make an object of data in the token; a private one is seen after login alone."""
+        fixed = {Attribute.TOKEN: True, Attribute.PRIVATE: is_private, Attribute.MODIFIABLE: False}
+        self._session.create_object({**_data(name), **fixed, Attribute.VALUE: value})
+
+    def close(self) -> None:
+        """Log out and let go of the token. One that is gone already is no error."""
+        for session in (self._session, self._beside):
+            if session is not None:
+                with suppress(pkcs11.PKCS11Error):
+                    session.close()
+
+
+def is_root(use: str) -> bool:
+    """Whether keys of this use stand in the security officer's token."""
+    return use == ROOT
+
+
+def _data(name: str | None) -> dict[Attribute, Any]:
+    """What our objects of data are searched by: one name, or all of them."""
+    wanted: dict[Attribute, Any] = {Attribute.CLASS: ObjectClass.DATA, Attribute.APPLICATION: APPLICATION}
+    return wanted if name is None else {**wanted, Attribute.LABEL: name}

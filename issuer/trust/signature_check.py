@@ -1,0 +1,28 @@
+"""Check a signature of a key of the HSM with its public half: that takes no secret and no device."""
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+
+from issuer.trust.port import HsmError, KeyInfo
+
+SCALAR_BYTES = 32
+
+
+def is_signature(info: KeyInfo, data: bytes, signature: bytes) -> bool:
+    """Say whether this key signed these data: ES256 as r ‖ s, or Ed25519. Raises HsmError for a key that signs not."""
+    if info.public is None or info.kind not in ("ec-p256", "ed25519"):
+        raise HsmError("hsm.bad_request", detail=f"{info.label} does not sign")
+    try:
+        if info.kind == "ed25519":
+            ed25519.Ed25519PublicKey.from_public_bytes(info.public).verify(signature, data)
+            return True
+        if len(signature) != 2 * SCALAR_BYTES:
+            return False
+        r, s = (int.from_bytes(half, "big") for half in (signature[:SCALAR_BYTES], signature[SCALAR_BYTES:]))
+        point = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), info.public)
+        point.verify(encode_dss_signature(r, s), data, ec.ECDSA(hashes.SHA256()))
+    except InvalidSignature:
+        return False
+    return True
