@@ -11,12 +11,11 @@ CHAIN_BYTES_MAX = 20_480  # a facial image of 12,710 bytes and room to spare
 class Chain:
     """The blocks of one chained command so far (ISO/IEC 7816-4 §5.3.3). Nothing has an effect before the last one."""
 
-    __slots__ = ("_head", "_parts", "_size")
+    __slots__ = ("_data", "_head")
 
     def __init__(self, first: Command) -> None:
         self._head = (first.cla & ~CHAIN_BIT, first.ins, first.p1, first.p2)
-        self._parts: list[bytes] = []
-        self._size = 0
+        self._data = bytearray()  # one buffer and no list: blocks without data may come for ever
         self.add(first)
 
     def continues(self, command: Command) -> bool:
@@ -25,15 +24,14 @@ class Chain:
 
     def add(self, block: Command) -> None:
         """Keep one more block. Raises CardStatus 6A84 when the chain grows beyond what the card can hold."""
-        self._size += len(block.data)
-        if self._size > CHAIN_BYTES_MAX:
+        if len(self._data) + len(block.data) > CHAIN_BYTES_MAX:
             raise CardStatus(command_name(block.ins), SW.NOT_ENOUGH_MEMORY)
-        self._parts.append(block.data)
+        self._data += block.data
 
     def finish(self, last: Command) -> Command:
         """The whole command, with the last block's class byte and Le."""
         self.add(last)
-        return Command(last.cla, last.ins, last.p1, last.p2, b"".join(self._parts), last.le, last.extended)
+        return Command(last.cla, last.ins, last.p1, last.p2, bytes(self._data), last.le, last.extended)
 
 
 class Outgoing:

@@ -251,7 +251,6 @@ def _keep_block(platform: Platform, command: Command) -> None:
     if command.ins not in application.chained:
         volatile.chain = None
         raise CardStatus(command_name(command.ins), SW.CHAINING_NOT_SUPPORTED)
-    volatile.count -= 1
     chain = volatile.chain
     if chain is not None and chain.continues(command):
         try:
@@ -261,6 +260,7 @@ def _keep_block(platform: Platform, command: Command) -> None:
             raise
     else:
         volatile.chain = Chain(command)
+    volatile.count -= 1
 
 
 def _end_chain(platform: Platform, command: Command) -> Command:

@@ -138,9 +138,15 @@ class FileStore:
         return records, frames, at
 
     def _compact(self) -> None:
-        """Write the records as a new file and put it in the place of the old one."""
+        """Write the records as a new file and put it in the place of the old one. Where that fails, the old one serves.
+
+        The commit that led here has been made, so nothing that fails here may say that it was not.
+        """
         fresh = self.path.with_name(self.path.name + ".new")
-        fd = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            fd = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+        except OSError:
+            return
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             raw = _fresh_image(self._secret, self._records)
@@ -148,7 +154,6 @@ class FileStore:
             os.fsync(fd)
             os.rename(fresh, self.path)
         except OSError:
-            # the old file is whole and goes on serving
             os.close(fd)
             return
         os.close(self._fd)
@@ -156,7 +161,11 @@ class FileStore:
         self._header = raw[:_HEADER_BYTES]
         self._cipher = AESGCM(_seal_key(self._secret, self._header))
         self._frames, self._end = 1, len(raw)
-        _sync_directory(self.path)
+        try:
+            _sync_directory(self.path)
+        except OSError:
+            # after a crash the old file may stand here again: what is written to the new one now could be taken back
+            self._is_broken = True
 
 
 def _open_locked(path: Path) -> int:

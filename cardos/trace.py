@@ -58,22 +58,28 @@ class Masker:
 
     def __init__(self) -> None:
         self._how = "open"
-        self._chain: tuple[int, str] | None = None
+        self._chain: tuple[bytes, str] | None = None
+
+    def reset(self) -> None:
+        """The card was reset: no chain goes on."""
+        self._chain = None
 
     def command(self, apdu: bytes) -> str:
         """The command as hex. To be asked before its answer."""
         ins = apdu[1] if len(apdu) > 1 else -1
         if ins == Ins.GET_RESPONSE:
+            self._chain = None
             return apdu.hex()
         start = 7 if len(apdu) > 7 and apdu[4] == 0 else 5
         goes_on = bool(apdu) and bool(apdu[0] & CHAIN_BIT)
-        if self._chain is not None and self._chain[0] == ins:
+        head = bytes((apdu[0] & ~CHAIN_BIT, *apdu[1:HEADER_BYTES])) if apdu else b""
+        if self._chain is not None and self._chain[0] == head:
             self._how = self._chain[1]
         else:
             self._how = _how(ins, apdu[start:])
             if goes_on and self._how == "values":
                 self._how = "hidden"  # a block is no template
-        self._chain = (ins, self._how) if goes_on else None
+        self._chain = (head, self._how) if goes_on else None
         if len(apdu) <= start or self._how == "open" or ins == Ins.GET_DATA:
             return apdu.hex()
         if self._how == "values":
@@ -173,6 +179,7 @@ class Traced:
 
     def reset(self) -> None:
         """Reset the card below."""
+        self._masker.reset()
         self._below.reset()
         if self._trace is not None:
             self._trace.write(card=self._name, event="reset")

@@ -1,6 +1,7 @@
 """The card's PIV commands: (command, state, interface) -> status word, after SP 800-73pt2-5."""
 
 import hashlib
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384
 
 from cardlink.iso7816 import tlv
-from cardlink.iso7816.apdu import Command, split_chain
+from cardlink.iso7816.apdu import Command, Ins, split_chain
 from cardlink.piv import commands as piv
 from cardlink.piv import tables
 from cardlink.piv.tables import Algorithm, Interface
@@ -427,6 +428,20 @@ def test_a_chained_signature_counts_as_one_command_after_the_pin(filled: Filled)
     first, last = split_chain(piv.sign(Algorithm.P_256, 0x9C, bytes(32)), block=20)
     assert sw(card, first) == 0x9000
     verify_signature(filled.keys[0x9C], card.transmit(last.encode())[:-2], bytes(32))
+
+
+def test_blocks_without_data_fill_no_memory() -> None:
+    card = selected()
+    empty = Command(0x10, Ins.GENERAL_AUTHENTICATE, Algorithm.P_256, 0x9E).encode()
+    tracemalloc.start()
+    try:
+        card.transmit(empty)
+        before = tracemalloc.get_traced_memory()[0]
+        for _ in range(20_000):
+            card.transmit(empty)
+        assert tracemalloc.get_traced_memory()[0] - before < 20_000  # a byte a block would be as much
+    finally:
+        tracemalloc.stop()
 
 
 def test_an_interrupted_chain_has_no_effect(filled: Filled) -> None:

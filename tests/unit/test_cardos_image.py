@@ -170,6 +170,18 @@ def test_an_interrupted_rewriting_leaves_the_old_file(tmp_path: Path) -> None:
         assert store.load() == steps[-1][1]
 
 
+def test_where_no_new_file_can_be_made_the_old_one_serves_and_every_commit_counts(tmp_path: Path) -> None:
+    path = image(tmp_path)
+    FileStore.create(path, SECRET, A).close()
+    path.with_name(path.name + ".new").mkdir()  # no file can be opened under that name
+    with opened(path) as store:
+        for number in range(140):
+            store.commit({b"a": bytes([number]) * 10_000})
+        assert path.stat().st_size > 1 << 20
+    with opened(path) as store:
+        assert store.load() == {b"a": bytes([139]) * 10_000, b"b": b"22"}
+
+
 @pytest.mark.parametrize("kind", ["memory", "file"])
 def test_both_stores_keep_a_commit_whole(kind: str, tmp_path: Path) -> None:
     records: Mapping[bytes, bytes] = A

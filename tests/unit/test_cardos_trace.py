@@ -108,6 +108,25 @@ def test_what_not_everybody_may_read_is_masked_when_it_is_written_and_read(tag: 
     assert masker.answer(SECRET + b"\x90\x00") == MASK * 32 + "9000"
 
 
+@pytest.mark.parametrize("between", ["reset", "get response", "another command"])
+def test_what_follows_a_chain_that_was_dropped_is_masked_by_its_own_rule(tmp_path: Path, between: str) -> None:
+    first, *_ = split_chain(piv.put_data(0x5FC101, bytes(300)))
+    secret = piv.put_data(0x5FC109, SECRET)
+    trace = Trace(tmp_path / "trace.jsonl")
+    card = Traced(issued(), "a", trace)
+    talk(card, piv.select(), first)
+    match between:
+        case "reset":
+            card.reset()
+        case "get response":
+            talk(card, GET_RESPONSE)
+        case _:
+            talk(card, Command(0x00, Ins.PUT_DATA, 0x3F, 0xFE, b"\x00"))
+    talk(card, secret)
+    trace.close()
+    assert SECRET.hex() not in trace.path.read_text(encoding="ascii")
+
+
 def test_lengths_and_the_tags_of_an_authentication_stay() -> None:
     masker = Masker()
     apdu = piv.sign(0x11, 0x9E, SECRET).encode()
