@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 
-from card_world import ADMIN_KEY, BEFORE, KEPT, SERIAL, VALUES, Session, become_admin, begin, put, select, two_pins
+from card_session import ADMIN_KEY, KEPT, SERIAL, VALUES, Session, put
+from card_states import BEFORE, become_admin, begin, select
+from card_world import two_pins
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 from messaging_host import tlv

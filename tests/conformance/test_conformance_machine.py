@@ -6,7 +6,9 @@ the chain that came so far and the answer that waits. `./run soak card` looks fo
 
 import os
 
-from card_world import BEFORE, VALUES, Session, blank
+from card_session import VALUES, Session
+from card_states import BEFORE
+from card_world import blank
 from fuzz_moves import Watched
 from hypothesis import settings
 from hypothesis import strategies as st

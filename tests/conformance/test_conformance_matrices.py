@@ -1,7 +1,8 @@
 """Objects × state, keys × state, algorithms × slots: each cell of the three matrices asked of a card."""
 
 import pytest
-from card_world import Session, prepared
+from card_session import Session
+from card_world import prepared
 from messaging_host import objects
 from notation import Row, fits, read_matrix
 

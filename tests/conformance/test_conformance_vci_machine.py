@@ -5,7 +5,8 @@ The model holds the session, the pairing code, the PIN and its tries; three card
 
 import os
 
-from card_world import CARDS, VALUES, Session
+from card_session import VALUES, Session
+from card_world import CARDS
 from fuzz_moves import Watched
 from hypothesis import settings
 from hypothesis import strategies as st

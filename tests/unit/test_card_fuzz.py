@@ -5,8 +5,9 @@ million of them, and lets coverage lead others.
 """
 
 import pytest
+from card_session import Session
 from card_soak import GROWTH_BYTES_MAX, WARM_BLOCKS, Memory, Played
-from card_world import BEFORE, Session
+from card_states import BEFORE
 from fuzz_moves import (
     CANARY,
     STARTS,

@@ -9,7 +9,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from card_world import CARDS, KEPT, Session, prepared
+from card_session import KEPT, Session
+from card_world import CARDS, prepared
 from notation import Row, fits, read_table
 
 from cardlink.errors import Malformed
