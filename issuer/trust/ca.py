@@ -146,6 +146,12 @@ def find(session: Session, label: str) -> AuthorityRow:
     return row
 
 
+def labels(session: Session) -> list[str]:
+    """All authorities there ever were, by the labels of their keys."""
+    query = select(AuthorityRow.label).where(AuthorityRow.kind.in_((ROOT, ISSUING)))
+    return list(session.scalars(query.order_by(AuthorityRow.label)))
+
+
 def issuer_of(session: Session, hsm: Signing, row: AuthorityRow) -> x509.Issuer:
     """An authority as the issuer of certificates: its name and key identifier as its own certificate has them."""
     head = session.get(RevocationHead, row.label)

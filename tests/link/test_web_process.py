@@ -1,6 +1,5 @@
 """`themo-web serve` as a process: what it needs to start, what a kill loses (nothing), where its key lies."""
 
-import http.client
 import os
 import re
 import stat
@@ -8,10 +7,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlencode
 
 import pytest
-from console_world import PASSWORD, WebProcess, World, open_world
+from console_world import PASSWORD, World, open_world
+from web_visitor import Visitor
 
 from issuer import database
 from issuer.audit import log as audit
@@ -23,38 +22,6 @@ from issuer.trust import status
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with open_world(tmp_path_factory.mktemp("web")) as opened:
         yield opened
-
-
-class Visitor:
-    """The least of a browser: cookies, forms."""
-
-    def __init__(self, web: WebProcess) -> None:
-        self.web = web
-        self.cookies: dict[str, str] = {}
-
-    def ask(self, method: str, path: str, form: str | None = None) -> tuple[int, str]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.web.port, timeout=20)
-        headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items())}
-        if form is not None:
-            headers["Content-Type"] = "application/x-www-form-urlencoded"
-        connection.request(method, path, form, headers)
-        answer = connection.getresponse()
-        for name, value in answer.getheaders():
-            if name == "Set-Cookie":
-                cookie, _, content = value.partition(";")[0].partition("=")
-                self.cookies[cookie] = content
-        body = answer.read().decode()
-        connection.close()
-        return answer.status, body
-
-    def send(self, path: str, seen: str, **fields: str) -> int:
-        found = re.search(r'name="csrf_token" value="([^"]+)"', self.ask("GET", seen)[1])
-        assert found is not None
-        return self.ask("POST", path, urlencode({"csrf_token": found[1], **fields}))[0]
-
-    def sign_in(self, login: str) -> "Visitor":
-        assert self.send("/sign-in", "/sign-in", login=login, password=PASSWORD) == 302
-        return self
 
 
 def serve(*options: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -94,7 +61,7 @@ def test_its_key_is_for_its_own_user(world: World) -> None:
 
 def test_a_kill_loses_no_session_and_no_change(world: World) -> None:
     card = world.card()
-    visitor = Visitor(world.web).sign_in("hoa")
+    visitor = Visitor(world.web).sign_in("hoa", PASSWORD)
     path = f"/cards/{card.id}"
     assert visitor.send(f"{path}/block", path, reason="lost") == 302
     with database.reading(world.factory) as session:
@@ -115,7 +82,7 @@ def test_a_kill_loses_no_session_and_no_change(world: World) -> None:
 
 def test_an_hsm_that_restarts_is_found_again(world: World) -> None:
     card = world.card()
-    visitor = Visitor(world.web).sign_in("hoa")
+    visitor = Visitor(world.web).sign_in("hoa", PASSWORD)
     path = f"/cards/{card.id}"
     world.hsm_process.kill()
     code = visitor.send(f"{path}/block", path, reason="lost")
