@@ -18,7 +18,8 @@ from cardlink.statements.bundle import Bundle, Mechanism
 from cardlink.statements.status import Status
 from cardos import faults
 from cardos.card import Card
-from cardos.faults import Faulty, Transmit
+from cardos.faults import Faulty
+from cardos.hostile.faulty import Transmit
 from cardos.store import MemoryStore
 from reader_daemon.evidence import Metered, collect
 from reader_daemon.reasons import DoorReason
