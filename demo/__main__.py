@@ -15,6 +15,7 @@ from types import FrameType
 
 from demo.books import Books
 from demo.display import Display, NotAsItShouldBe
+from demo.key_room import chosen as key_room_of
 from demo.office import PREFERRED_PORTS, Office, Place, free_port, make_secrets
 from demo.pcscd import CONTACT_READER, NoVirtualReader, VirtualReader, unavailable, virtual_reader
 from demo.slots import InProcessSlots, PcscSlots, Slots
@@ -56,13 +57,15 @@ def main() -> int:
 
 def _run(options: argparse.Namespace, folder: Path, display: Display) -> None:
     place = Place(folder)
+    key_room = key_room_of(options.hsm)
+    os.environ.update(key_room.environ(folder))  # the in-process carrier's worker looks for it here
     environ = {**os.environ, "THEMO_CONFIG": str(place.config), "THEMO_LANG": options.lang}
     display.title("title")
     with ExitStack() as stack:
         reader = _reader(stack, display, options.in_process)
         supervisor = stack.enter_context(Supervisor(folder / "logs", make_secrets(), environ))
         web, feed = (free_port(None if options.once else port) for port in PREFERRED_PORTS)
-        office = Office(place, supervisor, web, feed)
+        office = Office(place, supervisor, web, feed, key_room)
         office.write_settings()
         slots = _slots(stack, supervisor, reader, place, environ)
 
@@ -135,8 +138,15 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--lang", choices=("vi", "en"), default="vi", help="language (default: vi)")
     parser.add_argument("--in-process", action="store_true", help="use the in-process carrier though pcscd is there")
+    parser.add_argument(
+        "--hsm", metavar="pkcs11:MODULE", help="keep the keys in this PKCS #11 module's device (default: hsm-sim)"
+    )
     parser.add_argument("--folder", type=Path, help="keep everything that is made in this folder, which must be empty")
     chosen = parser.parse_args()
+    try:
+        key_room_of(chosen.hsm)
+    except ValueError as error:
+        parser.error(f"--hsm: {error}")
     if chosen.tear is not None and chosen.tear < 1:
         parser.error("--tear: exchanges count from 1")
     if (

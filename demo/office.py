@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+from demo.key_room import KeyRoom, Opened, Simulator
 from demo.register import Register, make_register, write_photos, write_sheet
 from demo.slots import CardFile
 from demo.supervisor import Program, Supervisor, command
@@ -70,6 +71,7 @@ def make_secrets() -> dict[str, bytes]:
         "hsm": sealed.encode(),
         "user-pin": pins["user"].encode() + b"\n",
         "officer-pin": pins["so"].encode() + b"\n",
+        "token-so-pin": secrets.token_hex(8).encode() + b"\n",
         "transport": transport.encode() + b"\n",
     }
 
@@ -99,8 +101,11 @@ def is_listening(port: int) -> bool:
 class Office:
     """Types the commands of an office. Every method is one or a few of the installed commands."""
 
-    def __init__(self, place: Place, supervisor: Supervisor, web_port: int, feed_port: int) -> None:
+    def __init__(
+        self, place: Place, supervisor: Supervisor, web_port: int, feed_port: int, key_room: KeyRoom | None = None
+    ) -> None:
         self.place = place
+        self._key_room = key_room or Simulator()
         self._supervisor = supervisor
         self.web_port = web_port
         self.feed_port = feed_port
@@ -118,7 +123,7 @@ class Office:
         self.place.config.write_text(
             f'[centre]\ndata_dir = "data"\ninstallation = "{AGENCIES[0]}"\npublic_url = "{self.console_url}"\n'
             f'verify_url = "{self.console_url}/v"\n\n[web]\nlisten = "127.0.0.1:{self.web_port}"\n\n'
-            f'[feed]\nlisten = "127.0.0.1:{self.feed_port}"\nurl = "{self.feed_url}"\n',
+            f'[feed]\nlisten = "127.0.0.1:{self.feed_port}"\nurl = "{self.feed_url}"\n{self._key_room.settings()}',
             encoding="utf-8",
         )
         door = self.place.folder / "door"
@@ -128,23 +133,14 @@ class Office:
             encoding="utf-8",
         )
 
-    def start_hsm(self) -> None:
-        """Start the HSM with an empty store."""
-        data = self.place.folder / "data"
-        data.mkdir(mode=0o700)
-        first = [
-            "serve",
-            "--socket",
-            str(data / "hsm.sock"),
-            "--store",
-            str(data / "hsm.store"),
-            "--secret-fd",
-            "{fd:hsm}",
-        ]
-        ready = (data / "hsm.sock").exists
-        self._supervisor.start(Program("hsm", [command("hsm-sim"), *first, "--init"], ready))
-        # From now on a restart opens this store; --init would refuse to overwrite it.
-        self._supervisor.again("hsm", [command("hsm-sim"), *first])
+    def start_hsm(self) -> Opened:
+        """Bring the HSM up, empty."""
+        (self.place.folder / "data").mkdir(mode=0o700)
+        return self._key_room.start(self.place.folder, self._supervisor, self.issuer)
+
+    def check_hsm(self) -> tuple[str, str]:
+        """Check the HSM: the key of a text, and its words."""
+        return self._key_room.proof(self.place.folder, self._supervisor, self.issuer)
 
     def make_keys(self) -> str:
         """Make the database, every key, and take in the batch's transport keys."""

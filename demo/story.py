@@ -26,7 +26,7 @@ from demo.strangers import (
     make_chip_with_qr,
     make_unknown_issuer,
 )
-from demo.supervisor import ProcessFailed, Supervisor, command
+from demo.supervisor import ProcessFailed, Supervisor
 
 DOOR = "Cửa phòng máy chủ"
 QR = zxingcpp.barcode_formats_from_str("QRCode")
@@ -73,8 +73,9 @@ class Story:
         with show.stage("stage.keys"), ThreadPoolExecutor(max_workers=3) as others:
             # Another office draws up its sheet and the portraits meanwhile.
             writing = others.submit(office.write_register, datetime.now(UTC).date())
-            office.start_hsm()
-            show.done("keys.hsm")
+            opened = office.start_hsm()
+            show.done(opened.text)
+            show.lines(opened.lines)
             told = office.make_keys()
             show.done("keys.made", count=sum(1 for line in told.splitlines() if re.fullmatch(r"\S+", line)))
             show.note("keys.embedded")
@@ -307,10 +308,8 @@ class Story:
         with show.stage("stage.proof"):
             show.done("proof.audit", words=office.issuer("audit", "verify").strip())
             self._check_books()
-            hsm = self._supervisor.run(
-                [command("hsm-sim"), "verify-log", "--log", str(office.place.folder / "data" / "hsm.store.log")]
-            )
-            show.done("proof.hsm", words=hsm.strip().splitlines()[-1])
+            text, words = office.check_hsm()
+            show.done(text, words=words)
             show.done("proof.door", words=self._gate.log_words())
 
     def _encode(self, one: Issued, tear_at: int | None) -> str:

@@ -14,6 +14,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "HSM chạy trong tiến trình riêng; kho khóa được niêm phong, PIN trao qua descriptor",
         "the HSM runs in a process of its own; its store is sealed, PINs go by descriptor",
     ),
+    "keys.device": (
+        "khóa nằm trong thiết bị PKCS #11, khóa gốc ở token riêng; PIN trao qua descriptor. Thiết bị nói về mình:",
+        "keys live in a PKCS #11 device, root keys in a token of their own; PINs go by descriptor. It says of itself:",
+    ),
     "keys.made": (
         "{count} khóa: khóa gốc, khóa ký của hai cơ quan, CA, khóa chủ của thẻ; không khóa nào nằm trần trên đĩa",
         "{count} keys: root, signers of two agencies, CA, card master; none on disk in the clear",
@@ -168,6 +172,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     "stage.proof": ("10. Đối chiếu", "10. The books"),
     "proof.audit": ("nhật ký kiểm toán: {words}", "audit log: {words}"),
     "proof.door": ("nhật ký cửa: {words}", "door log: {words}"),
+    "proof.device": (
+        "thiết bị giữ {words} khóa: không khóa nào lấy ra hay sửa được",
+        "the device holds {words} keys: none can be taken out or changed",
+    ),
     "proof.hsm": ("nhật ký HSM: {words}", "HSM log: {words}"),
     "once": (
         "Xong trong {seconds:.0f} s; mọi việc đúng như phải thế.",

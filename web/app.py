@@ -14,7 +14,7 @@ from issuer.accounts.form_key import form_key
 from issuer.errors import Forbidden, IssuerError, NotFound
 from issuer.policy import EVERYWHERE, Action, Actor, allows, scopes
 from issuer.trust.ocsp_responder import OcspService
-from web import audit, auth, cards, doors, home, people, requests, revocation, verify
+from web import audit, auth, cards, doors, home, hsm, people, requests, revocation, verify
 from web.site import (
     EXTENSION,
     LANGUAGE_COOKIE,
@@ -42,6 +42,7 @@ NAVIGATION = (
     ("cards.index", "nav.cards", "cards", Action.CARD_VIEW),
     ("doors.index", "nav.doors", "doors", Action.DOOR_VIEW),
     ("audit.index", "nav.audit", "audit", Action.AUDIT_VIEW),
+    ("hsm.index", "nav.hsm", "hsm", Action.KEYS_MANAGE),
 )
 
 
@@ -71,6 +72,7 @@ def create_app(parts: Parts) -> Flask:
         cards.pages,
         doors.pages,
         audit.pages,
+        hsm.pages,
         verify.pages,
         revocation.pages,
     ):

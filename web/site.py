@@ -19,7 +19,7 @@ from issuer.errors import Forbidden, IssuerError, Refused
 from issuer.limits import RateLimit
 from issuer.messages import catalogue
 from issuer.policy import Actor
-from issuer.trust.port import Signing
+from issuer.trust.port import SigningHsm
 
 EXTENSION = "themo"
 LANGUAGE_COOKIE = "lang"
@@ -37,7 +37,7 @@ class Parts:
 
     config: Config
     factory: SessionFactory
-    hsm: Signing
+    hsm: SigningHsm
     now: Callable[[], datetime]
     questions: RateLimit = field(default_factory=lambda: RateLimit(QUESTIONS_PER_S, QUESTIONS_AT_ONCE))
     revocation_questions: RateLimit = field(default_factory=lambda: RateLimit(REVOCATION_PER_S, REVOCATION_AT_ONCE))

@@ -197,6 +197,10 @@ class Describing(Protocol):
         """Say whether this key signed these data."""
 
 
+class SigningHsm(Signing, Describing, Protocol):
+    """An HSM that signs and says what it is."""
+
+
 class Hsm(Signing, Channels, Describing, Protocol):
     """An HSM as the centre sees it."""
 

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Sequence
+from dataclasses import fields
 from datetime import datetime, timedelta
 
 from cryptography.hazmat.primitives import hashes
@@ -11,7 +12,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from sqlalchemy.orm import Session
 
 from cardlink.statements.cose_key import CoseKey, from_public_key
-from issuer.trust.port import KeyInfo
+from issuer.trust.port import Attestation, Capabilities, HsmStatus, KeyInfo
+from issuer.trust.signature_check import is_signature
 from issuer.trust.tables import SignerRow
 
 
@@ -50,6 +52,18 @@ class LocalKeys:
 
     def random(self, n: int) -> bytes:
         return secrets.token_bytes(n)
+
+    def status(self) -> HsmStatus:
+        return HsmStatus("memory", "tests", len(self.made), 0)
+
+    def capabilities(self) -> Capabilities:
+        return Capabilities(*(False for _ in fields(Capabilities)))
+
+    def attest(self, label: str) -> Attestation:
+        return Attestation(label, False, False)
+
+    def verify(self, label: str, data: bytes, signature: bytes) -> bool:
+        return is_signature(self.info(label), data, signature)
 
     def cose_key(self, label: str) -> CoseKey:
         return from_public_key(self.made[label][0].public_key())

@@ -57,7 +57,7 @@ def test_every_page_reads_in_both_languages_for_every_officer(console: Console) 
             alarms.append(session, door.id, kind, {}, console.register.now)
     paths = [
         "/", "/people", "/people?q=khong-ai", f"/people/{card.person_id}", "/requests", f"/requests/{request.id}",
-        "/cards", f"/cards/{card.id}", "/doors", f"/doors/{door.id}", "/audit", "/sign-in", "/v", "/nowhere",
+        "/cards", f"/cards/{card.id}", "/doors", f"/doors/{door.id}", "/audit", "/hsm", "/sign-in", "/v", "/nowhere",
     ]  # fmt: skip
     for login in ("hoa", "son", "the", "cua", "soat", "quan", None):
         client = console.client(login)

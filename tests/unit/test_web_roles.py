@@ -35,6 +35,7 @@ def test_each_page_opens_to_its_roles_alone(console: Console) -> None:
     assert may(console, "/") == everybody
     assert may(console, "/doors") == {"cua", "soat", "soat38", "quan"}
     assert may(console, "/audit") == {"soat", "quan"}
+    assert may(console, "/hsm") == {"quan"}
     person = console.declare("Đặng Văn Ước", 1)
     assert may(console, f"/people/{person}") == everybody - {"binh", "dung"}
 
