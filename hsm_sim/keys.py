@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -35,6 +35,7 @@ class Kind(StrEnum):
 
     EC_P256 = "ec-p256"
     ED25519 = "ed25519"
+    ML_DSA_44 = "ml-dsa-44"  # FIPS 204; its secret is the seed of 32 bytes
     AES_256 = "aes-256"
     SCP03_SET = "scp03-set"  # three AES keys of a delivery of blank cards
 
@@ -60,6 +61,7 @@ class Use(StrEnum):
 SIGNING_USES = frozenset(Use) - {Use.CARD_MASTER, Use.TRANSPORT}
 KINDS_OF_USE: dict[Use, frozenset[Kind]] = {
     **{use: frozenset({Kind.EC_P256}) for use in SIGNING_USES},
+    Use.IDENTITY: frozenset({Kind.EC_P256, Kind.ML_DSA_44}),
     Use.AUDIT: frozenset({Kind.ED25519, Kind.EC_P256}),
     Use.CARD_MASTER: frozenset({Kind.AES_256}),
     Use.TRANSPORT: frozenset({Kind.SCP03_SET}),
@@ -120,7 +122,7 @@ NO_TERMS = Terms()
 
 @dataclass(frozen=True, slots=True)
 class KeyInfo:
-    """What may be known of a key. `public`: X9.62 uncompressed point, or 32 bytes (Ed25519); `kcv`: symmetric keys."""
+    """What may be known of a key. `public`: X9.62 uncompressed point, else raw; `kcv`: symmetric keys."""
 
     label: str
     kind: Kind
@@ -188,7 +190,9 @@ class Key:
             if self.info.kind is Kind.EC_P256:
                 self._signer = _es256(ec.derive_private_key(int.from_bytes(self.secret, "big"), P256))
             elif self.info.kind is Kind.ED25519:
-                self._signer = _ed25519(ed25519.Ed25519PrivateKey.from_private_bytes(self.secret))
+                self._signer = _of_data(ed25519.Ed25519PrivateKey.from_private_bytes(self.secret))
+            elif self.info.kind is Kind.ML_DSA_44:
+                self._signer = _of_data(mldsa.MLDSA44PrivateKey.from_seed_bytes(self.secret))
         return self._signer
 
     @property
@@ -218,7 +222,8 @@ def _es256(private: ec.EllipticCurvePrivateKey) -> Sign:
     return sign
 
 
-def _ed25519(private: ed25519.Ed25519PrivateKey) -> Sign:
+def _of_data(private: ed25519.Ed25519PrivateKey | mldsa.MLDSA44PrivateKey) -> Sign:
+    """What signs the data themselves and no digest; ML-DSA-44 pure, with an empty context (RFC 9964 §2)."""
     return lambda data, digest: private.sign(data)
 
 
@@ -250,6 +255,8 @@ def make_key(
         public = point.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
     elif kind is Kind.ED25519:
         public = ed25519.Ed25519PrivateKey.from_private_bytes(secret).public_key().public_bytes_raw()
+    elif kind is Kind.ML_DSA_44:
+        public = mldsa.MLDSA44PrivateKey.from_seed_bytes(secret).public_key().public_bytes_raw()
     elif kind is Kind.AES_256:
         kcv = key_check_value(secret)
     else:

@@ -126,6 +126,10 @@ TEXTS: dict[AnyReason, tuple[str, str]] = {
     Reason.OUT_OF_SCOPE: ("Nơi ký không có quyền với cơ quan này", "the signer may not speak for this agency"),
     Reason.FOREIGN_OBJECT: ("Dữ liệu không thuộc cơ quan đã ký", "the object does not belong to its signer's agency"),
     Reason.UNSUPPORTED_ALGORITHM: ("Thuật toán không được hỗ trợ", "the algorithm is not supported"),
+    Reason.ALGORITHM_MISMATCH: (
+        "Thuật toán không khớp với khoá ký",
+        "the algorithm is not that of the signing key",
+    ),
     Reason.COMPROMISED_SIGNER: ("Khóa ký đã bị lộ", "the signer's key is compromised"),
     Reason.REVOKED_SIGNER: ("Khóa ký đã hết hiệu lực", "the signer's key is no longer valid"),
     Reason.SIGNER_PERIOD: ("Ký ngoài thời hạn được ký", "signed outside the signer's period"),

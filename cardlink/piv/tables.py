@@ -213,7 +213,8 @@ PAIRING_CODE_REFERENCE = Container(
 )
 # Our own, outside NIST's range 5FC1xx and clear of Yubico's 5FFF00 to 5FFF15 (docs/formats.md, F3 and F4).
 CARD_CREDENTIAL = Container("card credential", 0x5FFF20, 0xFF20, 252, _A.ALWAYS, _A.ALWAYS, _OWN)
-IDENTITY_STATEMENT = Container("identity statement", 0x5FFF21, 0xFF21, 1024, _A.PIN, _A.VCI_AND_PIN, _OWN)
+# 3382 bytes hold an identity statement by ML-DSA-44; by ES256 it has at most 1024.
+IDENTITY_STATEMENT = Container("identity statement", 0x5FFF21, 0xFF21, 3382, _A.PIN, _A.VCI_AND_PIN, _OWN)
 # Yubico: the certificate of the key F9, which signs attestations.
 CERT_ATTESTATION = Container("certificate F9", 0x5FFF01, 0xFF01, 1857, _A.ALWAYS, _A.VCI, _OWN, _CERT)
 

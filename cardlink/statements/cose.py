@@ -1,7 +1,8 @@
-"""COSE envelopes: COSE_Sign1 for statements (F2) and COSE_Sign for the trust list (F8); RFC 9052, ES256 only.
+"""COSE envelopes: COSE_Sign1 for statements (F2) and COSE_Sign for the trust list (F8); RFC 9052.
 
-Signing goes through a callback that takes the bytes to be signed and answers r‖s (64 bytes), so that the key can
-stay in an HSM. Verifying is over the bytes received, never over a re-encoding.
+ES256, and ML-DSA-44 (RFC 9964) where a format takes it. Signing goes through a callback that takes the bytes to be
+signed and answers the raw signature (ES256: r‖s), so that the key can stay in an HSM. Verifying is over the bytes
+received, never over a re-encoding.
 """
 
 import hashlib
@@ -12,21 +13,24 @@ from typing import Final, Generic, NamedTuple, TypeVar
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PublicKey
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
 from cardlink.errors import Malformed
 from cardlink.statements import cbor
+from cardlink.statements.algorithms import ES256, LONGEST_SIGNATURE, ML_DSA_44
+from cardlink.statements.algorithms import SIGNATURE_BYTES as SIZES
 from cardlink.statements.claims import fields, items, octets
 from cardlink.statements.cose_key import KID_BYTES, ORDER
 
 Sign = Callable[[bytes], bytes]
+VerifyKey = ec.EllipticCurvePublicKey | MLDSA44PublicKey
 T = TypeVar("T")
 
 ALG: Final = 1  # header parameters: RFC 9052 §3.1, typ: RFC 9596
 KID: Final = 4
 TYP: Final = 16
-ES256: Final = -7  # RFC 9053 §2.1
-SIGNATURE_BYTES: Final = 64
+SIGNATURE_BYTES: Final = SIZES[ES256]
 MAX_SIGNATURES: Final = 16
 _TAG_SIGN1: Final = b"\xd2"  # tag 18
 _TAG_SIGN: Final = b"\xd8\x62"  # tag 98
@@ -46,6 +50,7 @@ class Sign1(NamedTuple):
     typ: str | None
     payload: bytes
     signature: bytes
+    alg: int = ES256
 
     def to_be_signed(self) -> bytes:
         """The Sig_structure that the signature is over (RFC 9052 §4.4)."""
@@ -92,15 +97,19 @@ def several_to_be_signed(protected: bytes, payload: bytes) -> bytes:
     return b"\x85\x69Signature\x40" + _bstr(protected) + b"\x40" + _bstr(payload)
 
 
-def sign1(payload: bytes, kid: bytes, sign: Sign, typ: str | None = None) -> bytes:
-    """Build a COSE_Sign1 over `payload`. `sign` gets the bytes to be signed and answers r‖s."""
-    protected = _protected(kid, typ)
-    signature = octets(sign(to_be_signed(protected, payload)), "signature", SIGNATURE_BYTES)
+def sign1(payload: bytes, kid: bytes, sign: Sign, typ: str | None = None, alg: int = ES256) -> bytes:
+    """Build a COSE_Sign1 over `payload`. `sign` gets the bytes to be signed and answers the signature of that `alg`."""
+    protected = _protected(kid, typ, alg)
+    signature = octets(sign(to_be_signed(protected, payload)), "signature", SIZES[alg])
     return _TAG_SIGN1 + b"\x84" + _bstr(protected) + b"\xa0" + _bstr(payload) + _bstr(signature)
 
 
-def parse_sign1(raw: bytes, *, max_bytes: int) -> Sign1:
-    """Take a COSE_Sign1 apart. Raises Malformed; the payload is not looked into."""
+def parse_sign1(raw: bytes, *, max_bytes: int, is_agile: bool = False) -> Sign1:
+    """Take a COSE_Sign1 apart. Raises Malformed; the payload is not looked into.
+
+    `is_agile`: a format that is not tied to ES256. A statement of an algorithm unknown here is taken apart as well, so
+    that it is refused by that name and not as broken bytes (`find_signer`).
+    """
     # The usual shape of a short statement, byte for byte: the hot path of a door. All else goes the long way.
     if raw[:8] == _USUAL_HEAD and raw[16:18] == b"\xa0\x58" and len(raw) <= max_bytes:
         end = 19 + raw[18]
@@ -116,20 +125,26 @@ def parse_sign1(raw: bytes, *, max_bytes: int) -> Sign1:
         raise Malformed("COSE_Sign1", "protected header and payload must be byte strings")
     if unprotected != {} or type(unprotected) is not dict:
         raise Malformed("COSE_Sign1", "unprotected header must be an empty map")
-    kid, typ = _read_protected(protected)
-    return Sign1(raw, protected, kid, typ, payload, octets(signature, "COSE_Sign1 signature", SIGNATURE_BYTES))
+    kid, typ, alg = _read_protected(protected, is_agile)
+    if alg in SIZES:
+        signature = octets(signature, "COSE_Sign1 signature", SIZES[alg])
+    elif type(signature) is not bytes or not 1 <= len(signature) <= LONGEST_SIGNATURE:
+        raise Malformed("COSE_Sign1 signature", f"want 1 to {LONGEST_SIGNATURE} bytes")
+    return Sign1(raw, protected, kid, typ, payload, signature, alg)
 
 
-def verify_sign1(statement: Sign1, key: ec.EllipticCurvePublicKey) -> bool:
-    """Say whether the statement was signed by this P-256 key."""
-    return verify_raw(key, statement.signature, statement.to_be_signed())
+def verify_sign1(statement: Sign1, key: VerifyKey) -> bool:
+    """Say whether the statement was signed by this key, with the algorithm that the key is for."""
+    if isinstance(key, MLDSA44PublicKey):
+        return statement.alg == ML_DSA_44 and _verify_ml_dsa(key, statement.signature, statement.to_be_signed())
+    return statement.alg == ES256 and verify_raw(key, statement.signature, statement.to_be_signed())
 
 
 def sign_several(payload: bytes, signers: Sequence[tuple[bytes, Sign]]) -> bytes:
     """Build a COSE_Sign over `payload` with one signature per (kid, sign)."""
     signatures = []
     for kid, sign in signers:
-        protected = _protected(kid, None)
+        protected = _protected(kid, None, ES256)
         signature = octets(sign(several_to_be_signed(protected, payload)), "signature", SIGNATURE_BYTES)
         signatures.append([protected, {}, signature])
     return _TAG_SIGN + cbor.encode([b"", {}, payload, signatures])
@@ -149,7 +164,7 @@ def parse_several(raw: bytes, *, max_bytes: int) -> SignedBySeveral:
         protected, unprotected, signature = items(item, "COSE_Signature", 3, 3)
         if type(protected) is not bytes or type(unprotected) is not dict or unprotected:
             raise Malformed("COSE_Signature", "want a protected header and an empty unprotected one")
-        kid, typ = _read_protected(protected)
+        kid, typ, _ = _read_protected(protected, False)
         if typ is not None:
             raise Malformed("COSE_Signature", "unknown header parameter 16")
         signatures.append(RootSignature(protected, kid, octets(signature, "COSE_Signature", SIGNATURE_BYTES)))
@@ -165,6 +180,15 @@ def verify_raw(key: ec.EllipticCurvePublicKey, signature: bytes, data: bytes) ->
         return False
     try:
         key.verify(_der_signature(r, s), hashlib.sha256(data).digest(), _ES256_DIGEST)
+    except InvalidSignature:
+        return False
+    return True
+
+
+def _verify_ml_dsa(key: MLDSA44PublicKey, signature: bytes, data: bytes) -> bool:
+    """Check an ML-DSA-44 signature, pure and with an empty context (RFC 9964 §2)."""
+    try:
+        key.verify(signature, data)
     except InvalidSignature:
         return False
     return True
@@ -195,19 +219,22 @@ def _bstr(value: bytes) -> bytes:
     return b"\x5a" + size.to_bytes(4, "big") + value
 
 
-def _protected(kid: bytes, typ: str | None) -> bytes:
-    header: dict[int, object] = {ALG: ES256, KID: octets(kid, "kid", KID_BYTES)}
+def _protected(kid: bytes, typ: str | None, alg: int) -> bytes:
+    header: dict[int, object] = {ALG: alg, KID: octets(kid, "kid", KID_BYTES)}
     if typ is not None:
         header[TYP] = typ
     return cbor.encode(header)
 
 
-def _read_protected(protected: bytes) -> tuple[bytes, str | None]:
-    """The kid and the type in a protected header; alg must be ES256."""
+def _read_protected(protected: bytes, is_agile: bool) -> tuple[bytes, str | None, int]:
+    """The kid, the type and the algorithm in a protected header; without `is_agile` that must be ES256."""
     if len(protected) == 13 and protected.startswith(_KID_ONLY):  # the usual one, byte for byte
-        return protected[5:], None
+        return protected[5:], None, ES256
     header = fields(cbor.decode(protected, max_bytes=128, max_depth=1), "COSE header", (ALG, KID), (TYP,))
-    if type(header[ALG]) is not int or header[ALG] != ES256:
+    alg = header[ALG]
+    if type(alg) is not int:
+        raise Malformed("COSE header", "alg is not a number")
+    if alg != ES256 and not is_agile:
         raise Malformed("COSE header", "alg is not ES256")
     kid = octets(header[KID], "kid", KID_BYTES)
     typ = header.get(TYP)
@@ -215,4 +242,4 @@ def _read_protected(protected: bytes) -> tuple[bytes, str | None]:
         raise Malformed("COSE header", "type must be text")
     if TYP in header and typ is None:
         raise Malformed("COSE header", "type must be text")
-    return kid, typ
+    return kid, typ, alg

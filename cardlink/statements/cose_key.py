@@ -5,13 +5,14 @@ The written form is compressed: {1: 2, -1: 1, -2: x, -3: sign of y}.
 
 import hashlib
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from cardlink.errors import Malformed
 from cardlink.statements import cbor
+from cardlink.statements.algorithms import ES256
 from cardlink.statements.claims import KEY_HASH_BYTES, fields, flag, octets
 
 KTY: Final = 1
@@ -30,6 +31,7 @@ _CURVE: Final = ec.SECP256R1()
 class CoseKey:
     """A P-256 public key as it is written: x, and whether y is odd. Not yet known to lie on the curve."""
 
+    alg: ClassVar[int] = ES256
     x: bytes
     y_is_odd: bool
 

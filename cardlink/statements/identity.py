@@ -6,6 +6,7 @@ from typing import Final
 from cardlink.errors import Malformed
 from cardlink.statements import cbor
 from cardlink.statements.agency import check_agency_code, covers
+from cardlink.statements.algorithms import ES256, LONGEST_SIGNATURE, ML_DSA_44, SIGNATURE_BYTES
 from cardlink.statements.citizen import Sex
 from cardlink.statements.claims import (
     KEY_HASH_BYTES,
@@ -23,6 +24,11 @@ from cardlink.statements.cose import Received, Sign, parse_sign1, sign1
 from cardlink.statements.identifier import CATEGORIES, Identifier, Scheme, parse_identifier
 
 MAX_IDENTITY_BYTES: Final = 1024
+"""Of a statement by ES256; the claims alone are never longer either."""
+MAX_ML_DSA_BYTES: Final = MAX_IDENTITY_BYTES + SIGNATURE_BYTES[ML_DSA_44] - SIGNATURE_BYTES[ES256] + 2
+"""The same claims under ML-DSA-44: a longer signature, a longer head of it and of the algorithm's number."""
+_MOST: Final = {ES256: MAX_IDENTITY_BYTES, ML_DSA_44: MAX_ML_DSA_BYTES}
+_MOST_OF_OTHERS: Final = MAX_IDENTITY_BYTES + LONGEST_SIGNATURE
 MAX_NAME: Final = 100
 MAX_AGENCY_NAME: Final = 150
 MAX_TITLE: Final = 150
@@ -87,16 +93,22 @@ def encode_identity(identity: Identity) -> bytes:
     )
 
 
-def issue_identity(identity: Identity, kid: bytes, sign: Sign) -> bytes:
+def issue_identity(identity: Identity, kid: bytes, sign: Sign, alg: int = ES256) -> bytes:
     """Sign an identity statement. Raises Malformed for values that no reader would take."""
     payload = encode_identity(identity)
     decode_claims(payload)
-    return sign1(payload, kid, sign)
+    made = sign1(payload, kid, sign, alg=alg)
+    if len(made) > _MOST[alg]:
+        raise Malformed(_WHAT, f"too long: want at most {_MOST[alg]} bytes")
+    return made
 
 
 def read_identity(raw: bytes) -> Received[Identity]:
     """Take an identity statement apart. Raises Malformed, also when its fields contradict each other."""
-    statement = parse_sign1(raw, max_bytes=MAX_IDENTITY_BYTES)
+    statement = parse_sign1(raw, max_bytes=_MOST_OF_OTHERS, is_agile=True)
+    most = _MOST.get(statement.alg, _MOST_OF_OTHERS)
+    if len(raw) > most:
+        raise Malformed(_WHAT, f"too long: want at most {most} bytes")
     if statement.typ is not None:
         raise Malformed(_WHAT, "unexpected type header")
     return Received(decode_claims(statement.payload), statement)

@@ -20,7 +20,8 @@ class Reason(StrEnum):
     WRONG_USE = "wrong-use"
     OUT_OF_SCOPE = "out-of-scope"
     FOREIGN_OBJECT = "foreign-object"  # what the statement speaks of does not belong to its issuer
-    UNSUPPORTED_ALGORITHM = "unsupported-algorithm"
+    UNSUPPORTED_ALGORITHM = "unsupported-algorithm"  # of the statement or of its signer's key
+    ALGORITHM_MISMATCH = "algorithm-mismatch"  # the statement's algorithm is not its signer's
     COMPROMISED_SIGNER = "compromised-signer"
     REVOKED_SIGNER = "revoked-signer"  # the signer's time to verify is over
     SIGNER_PERIOD = "signer-period"  # signed before or after the signer was allowed to sign

@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from cardlink.statements.agency import is_in_scope
+from cardlink.statements.algorithms import SIGNATURE_BYTES
 from cardlink.statements.cose import Sign1, verify_sign1
 from cardlink.statements.refusal import Reason, Refused
 from cardlink.statements.trust import SKEW_S, KeyState, Signer, Trust, Use
@@ -19,6 +20,9 @@ def find_signer(statement: Sign1, use: Use, issuer: str, trust: Trust) -> Signer
         return Refused(Reason.OUT_OF_SCOPE, f"kid {statement.kid.hex()} may not sign for {issuer}")
     if signer.public_key is None:
         return Refused(Reason.UNSUPPORTED_ALGORITHM, f"kid {statement.kid.hex()}")
+    if statement.alg != signer.alg:
+        reason = Reason.ALGORITHM_MISMATCH if statement.alg in SIGNATURE_BYTES else Reason.UNSUPPORTED_ALGORITHM
+        return Refused(reason, f"kid {statement.kid.hex()} is for {signer.alg}, not {statement.alg}")
     return signer
 
 

@@ -7,14 +7,14 @@ from datetime import datetime
 from enum import IntEnum, StrEnum
 from typing import Final
 
-from cryptography.hazmat.primitives.asymmetric import ec
-
 from cardlink.errors import Malformed
 from cardlink.statements import cbor
 from cardlink.statements.agency import check_agency_code
+from cardlink.statements.akp_key import AkpKey, decode_akp_key, is_ml_dsa_44
+from cardlink.statements.algorithms import ES256
 from cardlink.statements.card import MAX_LIST_LENGTH, MAX_LIST_NUMBER
 from cardlink.statements.claims import KEY_HASH_BYTES, UUID_BYTES, Claim, fields, items, octets, second, uint, word
-from cardlink.statements.cose import Sign, SignedBySeveral, parse_several, sign_several, verify_raw
+from cardlink.statements.cose import Sign, SignedBySeveral, VerifyKey, parse_several, sign_several, verify_raw
 from cardlink.statements.cose_key import CRV, EC2, KID_BYTES, KTY, P256, CoseKey, decode_cose_key
 from cardlink.statements.refusal import Reason, Refused
 
@@ -39,6 +39,10 @@ class Use(StrEnum):
     COMMAND = "command"
     DOOR = "door"
     AUDIT = "audit"
+
+
+AGILE_USES: Final = frozenset({Use.IDENTITY})
+"""What may be signed with ML-DSA as well; all else is short and checked by doors, and ES256 (F2)."""
 
 
 class KeyState(IntEnum):
@@ -68,7 +72,7 @@ class KeyEntry:
     """One signing key: its use, its scope, its times."""
 
     kid: bytes
-    key: CoseKey | OtherKey
+    key: CoseKey | AkpKey | OtherKey
     scope: tuple[str, ...]
     use: Use
     signs_from_s: int
@@ -120,10 +124,14 @@ class TrustList:
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """A key of an accepted list, ready to verify with; `public_key` is None for an algorithm unknown here."""
+    """A key of an accepted list, ready to verify with; `public_key` is None for an algorithm that its use is not for.
+
+    That is any algorithm unknown here, and ML-DSA for all but `AGILE_USES`.
+    """
 
     entry: KeyEntry
-    public_key: ec.EllipticCurvePublicKey | None = field(repr=False)
+    public_key: VerifyKey | None = field(repr=False)
+    alg: int = ES256
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,14 +250,18 @@ def _check_signatures(several: SignedBySeveral, roots: Roots) -> Refused | None:
 def _ready(raw: bytes, content: TrustList, digest: bytes) -> Trust:
     signers = {}
     for entry in content.keys:
-        signers[entry.kid] = Signer(entry, entry.key.public_key() if isinstance(entry.key, CoseKey) else None)
+        key = entry.key
+        if isinstance(key, CoseKey) or (isinstance(key, AkpKey) and entry.use in AGILE_USES):
+            signers[entry.kid] = Signer(entry, key.public_key(), key.alg)
+        else:
+            signers[entry.kid] = Signer(entry, None)
     return Trust(content, raw, digest, signers, {one.number: one for one in content.lists}, frozenset(content.allowed))
 
 
 def _key_fields(key: KeyEntry) -> dict[int, object]:
     return {
         1: key.kid,
-        2: key.key.fields() if isinstance(key.key, CoseKey) else key.key.fields,
+        2: key.key.fields if isinstance(key.key, OtherKey) else key.key.fields(),
         3: list(key.scope),
         4: str(key.use),
         5: key.signs_from_s,
@@ -273,11 +285,13 @@ def _decode_roots(value: object) -> Roots:
 def _decode_key(value: object) -> KeyEntry:
     key = fields(value, "trusted key", (1, 2, 3, 4, 5, 6, 7, 8))
     kid = octets(key[1], "kid", KID_BYTES)
-    cose_key: CoseKey | OtherKey = OtherKey(key[2])
+    cose_key: CoseKey | AkpKey | OtherKey = OtherKey(key[2])
     if type(key[2]) is dict and key[2].get(KTY) == EC2 and key[2].get(CRV) == P256:
         cose_key = decode_cose_key(key[2])
-        if cose_key.kid() != kid:
-            raise Malformed("trusted key", "kid is not the thumbprint of the key")
+    elif is_ml_dsa_44(key[2]):
+        cose_key = decode_akp_key(key[2])
+    if not isinstance(cose_key, OtherKey) and cose_key.kid() != kid:
+        raise Malformed("trusted key", "kid is not the thumbprint of the key")
     use = word(key[4], "use")
     if use not in set(Use):
         raise Malformed("trusted key", f"unknown use {use}")

@@ -98,7 +98,7 @@ def sign_for_chip(
     try:
         return SignedForChip(
             issue_card_credential(credential, card_signer.kid, card_signer.sign),
-            issue_identity(identity, identity_signer.kid, identity_signer.sign),
+            issue_identity(identity, identity_signer.kid, identity_signer.sign, identity_signer.cose_key.alg),
         )
     except Malformed as error:
         raise Refused("cards.bad_statement", name=person.full_name, why=str(error)) from error

@@ -7,6 +7,8 @@ from typing import Annotated
 import typer
 from sqlalchemy.orm import Session
 
+from cardlink.statements.algorithms import ES256, ML_DSA_44
+from cardlink.statements.trust import AGILE_USES
 from issuer import database, outbox
 from issuer.access import bundles
 from issuer.cli.common import Desk, desk_of, read_day
@@ -19,6 +21,7 @@ from issuer.trust.publication import Change, nothing
 from issuer.trust.rotation import Rotated
 from issuer.trust.setup import AgencyName, Roots
 
+ALGORITHMS = {"es256": ES256, "ml-dsa-44": ML_DSA_44}
 CA = "ca"
 ROOT = "root"
 AUTHORITIES = {CA: ca.ISSUING, ca.CONTENT: ca.CONTENT}
@@ -30,6 +33,7 @@ def rotate(
     kind: Annotated[str, typer.Argument(help="cli.keys.kind")],
     label: Annotated[str | None, typer.Argument(help="cli.keys.root_label")] = None,
     agency: Annotated[str | None, typer.Option(help="cli.keys.agency")] = None,
+    alg: Annotated[str | None, typer.Option("--alg", help="cli.keys.alg")] = None,
     ahead_days: Annotated[int, typer.Option("--ahead-days", min=0, help="cli.keys.ahead_days")] = 0,
     roots: Annotated[int | None, typer.Option(min=1, max=16, help="cli.keys.roots")] = None,
     threshold: Annotated[int | None, typer.Option(min=1, max=16, help="cli.keys.threshold")] = None,
@@ -43,6 +47,10 @@ def rotate(
         raise Refused("keys.unknown_kind", kind=kind, kinds=" ".join(KINDS))
     if kind in (*signers.AGENCY_USES, *AUTHORITIES) and agency is None:
         raise Refused("keys.agency_needed", kind=kind)
+    if alg is not None and alg not in ALGORITHMS:
+        raise Refused("keys.unknown_alg", alg=alg, algorithms=" ".join(ALGORITHMS))
+    if alg is not None and kind not in AGILE_USES:
+        raise Refused("trust.not_agile", use=kind)
     if kind == ROOT and (label is None) == (roots is None or threshold is None):
         raise Refused("keys.which_root")
     now = desk.now()
@@ -58,7 +66,8 @@ def rotate(
             whose = agency or desk.config.installation
             ahead = timedelta(days=ahead_days)
             then = _bundles_anew(now) if kind == bundles.USE and not ahead_days else nothing
-            done = rotation.rotate_signer(desk.factory, hsm, desk.actor, kind, whose, now, ahead, then)
+            number = ALGORITHMS.get(alg or "")
+            done = rotation.rotate_signer(desk.factory, hsm, desk.actor, kind, whose, now, ahead, then, number)
     outbox.poke(desk.config)
     for made in done.made:
         print(made)

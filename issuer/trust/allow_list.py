@@ -61,7 +61,7 @@ def cards_of(session: Session, rows: Iterable[SignerRow]) -> Iterable[Card]:
 def kids_on(card: Card) -> tuple[bytes, ...]:
     """Who signed the statements on a card's chip."""
     held = (card.credential, card.identity)
-    return tuple(parse_sign1(one, max_bytes=STATEMENT_BYTES_MAX).kid for one in held if one is not None)
+    return tuple(parse_sign1(one, max_bytes=STATEMENT_BYTES_MAX, is_agile=True).kid for one in held if one is not None)
 
 
 def signed_at(card: Card) -> float:

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from cardlink.statements.akp_key import from_public_bytes
 from cardlink.statements.trust import KeyState
 from issuer import database
 from issuer.audit import log as audit
@@ -24,6 +25,7 @@ from issuer.trust import allow_list, ca, masters, publication, status
 from issuer.trust.port import Ceremony, Signing
 from issuer.trust.publication import Change, nothing
 from issuer.trust.rotation import (
+    KIND_OF,
     active_authority,
     add_signer,
     copy_of,
@@ -100,7 +102,8 @@ def _signer(
     label, use, agency_code = found.label, found.use, found.agency_code
     info = None
     if found.state == KeyState.ACTIVE:
-        info = new_key(hsm, f"{use}-{agency_code}", EC, use, (agency_code,))
+        kind = KIND_OF[from_public_bytes(found.point).alg]
+        info = new_key(hsm, f"{use}-{agency_code}", kind, use, (agency_code,))
 
     def change(session: Session, signing: Signing) -> None:
         row = session.get_one(SignerRow, label)

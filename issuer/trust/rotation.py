@@ -12,8 +12,10 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from cardlink.statements.akp_key import from_public_bytes
+from cardlink.statements.algorithms import ES256, ML_DSA_44
 from cardlink.statements.cose_key import from_point
-from cardlink.statements.trust import KeyState
+from cardlink.statements.trust import AGILE_USES, KeyState
 from issuer import database
 from issuer.audit import log as audit
 from issuer.database import SessionFactory
@@ -27,6 +29,8 @@ from issuer.trust.tables import AuthorityRow, RootKeyRow, SignerRow, TrustListRo
 
 DEACTIVATED = "deactivated"
 LABELS_MAX = 10_000
+KIND_OF = {ES256: EC, ML_DSA_44: "ml-dsa-44"}
+"""What kind of key of the HSM signs with an algorithm."""
 AHEAD_MAX = timedelta(days=90)
 
 
@@ -48,15 +52,23 @@ def rotate_signer(
     now: datetime,
     ahead: timedelta = timedelta(),
     afterwards: Change = nothing,
+    alg: int | None = None,
 ) -> Rotated:
-    """Replace the signer of one use of one agency, at once or after a time in which doors hear of the new one."""
+    """Replace the signer of one use of one agency, at once or after a time in which doors hear of the new one.
+
+    The new key is for the algorithm `alg`; None: for that of the old one. What the old one signed stays good, so that
+    statements by both algorithms are in use side by side.
+    """
     require_anywhere(actor, Action.KEYS_MANAGE)
+    if alg not in (None, ES256) and use not in AGILE_USES:
+        raise Refused("trust.not_agile", use=use)
     if not timedelta() <= ahead <= AHEAD_MAX:
         raise Refused("trust.bad_ahead", most=AHEAD_MAX.days)
     moment = now.replace(microsecond=0)
     with database.reading(factory) as session:
-        label = active_signer(session, use, agency_code).label
-    info = new_key(hsm, f"{use}-{agency_code}", EC, use, (agency_code,))
+        held = active_signer(session, use, agency_code)
+        label, kind = held.label, KIND_OF[from_public_bytes(held.point).alg if alg is None else alg]
+    info = new_key(hsm, f"{use}-{agency_code}", kind, use, (agency_code,))
 
     def change(session: Session, signing: Signing) -> None:
         old = active_signer(session, use, agency_code)
@@ -232,7 +244,7 @@ def add_signer(session: Session, info: KeyInfo, use: str, agency_code: str, begi
     session.add(
         SignerRow(
             label=info.label,
-            kid=from_point(point).kid(),
+            kid=from_public_bytes(point).kid(),
             use=use,
             agency_code=agency_code,
             scope=[agency_code],

@@ -2,7 +2,7 @@
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from issuer.trust.port import HsmError, KeyInfo
@@ -11,12 +11,15 @@ SCALAR_BYTES = 32
 
 
 def is_signature(info: KeyInfo, data: bytes, signature: bytes) -> bool:
-    """Say whether this key signed these data: ES256 as r ‖ s, or Ed25519. Raises HsmError for a key that signs not."""
-    if info.public is None or info.kind not in ("ec-p256", "ed25519"):
+    """Say whether this key signed these data: ES256 as r ‖ s, Ed25519 or ML-DSA-44. HsmError: it signs not."""
+    if info.public is None or info.kind not in ("ec-p256", "ed25519", "ml-dsa-44"):
         raise HsmError("hsm.bad_request", detail=f"{info.label} does not sign")
     try:
         if info.kind == "ed25519":
             ed25519.Ed25519PublicKey.from_public_bytes(info.public).verify(signature, data)
+            return True
+        if info.kind == "ml-dsa-44":
+            mldsa.MLDSA44PublicKey.from_public_bytes(info.public).verify(signature, data)
             return True
         if len(signature) != 2 * SCALAR_BYTES:
             return False

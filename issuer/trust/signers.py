@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from cardlink.statements.cose_key import CoseKey, from_point
+from cardlink.statements.akp_key import StatementKey, from_public_bytes
 from cardlink.statements.trust import KeyState
 from issuer.errors import NotFound
 from issuer.policy import covers
@@ -22,15 +22,18 @@ INSTALLATION_USES = ("status", "command")
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """One key at work: `sign` takes the bytes to be signed and answers r ‖ s; `agency` goes into `iss` of status and
-    bundle, while a card statement names the card's own agency, which the signer's `scope` must cover."""
+    """One key at work: `sign` takes the bytes to be signed and answers the raw signature.
+
+    `agency` goes into `iss` of status and bundle, while a card statement names the card's own agency, which the
+    signer's `scope` must cover.
+    """
 
     label: str
     use: str
     agency: str
     scope: tuple[str, ...]
     kid: bytes
-    cose_key: CoseKey
+    cose_key: StatementKey
     sign: Callable[[bytes], bytes]
 
 
@@ -42,7 +45,7 @@ def bind(hsm: Signing, row: SignerRow) -> Signer:
     def sign(data: bytes) -> bytes:
         return hsm.sign(label, use, data)
 
-    return Signer(label, use, row.agency_code, tuple(row.scope), row.kid, from_point(row.point), sign)
+    return Signer(label, use, row.agency_code, tuple(row.scope), row.kid, from_public_bytes(row.point), sign)
 
 
 def signer_for(session: Session, hsm: Signing, agency_code: str, use: str, now: datetime) -> Signer:

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from cardlink.statements.akp_key import from_public_bytes
 from cardlink.statements.cose import Sign, parse_several
 from cardlink.statements.cose_key import from_point
 from cardlink.statements.trust import (
@@ -144,7 +145,7 @@ def _keys(session: Session, now: datetime) -> Sequence[SignerRow]:
 def _key_entry(row: SignerRow) -> KeyEntry:
     return KeyEntry(
         kid=row.kid,
-        key=from_point(row.point),
+        key=from_public_bytes(row.point),
         scope=tuple(row.scope),
         use=Use(row.use),
         signs_from_s=int(row.signs_from.timestamp()),

@@ -65,6 +65,25 @@ def test_every_good_trust_list_matches_its_rule() -> None:
             SCHEMAS["root-header"].validate_cbor(one.protected)
 
 
+@pytest.mark.parametrize("row", load("ml_dsa")["good"], ids=lambda row: row["name"])
+def test_a_good_statement_of_either_algorithm_matches_its_rule(row: dict[str, Any]) -> None:
+    raw = bytes.fromhex(row["raw"])
+    statement = cose.parse_sign1(raw, max_bytes=1 << 13, is_agile=True)
+    prefix = "" if statement.alg == cose.ES256 else "ml-dsa-"
+    SCHEMAS[f"{prefix}statement"].validate_cbor(raw)
+    SCHEMAS[f"{prefix}header"].validate_cbor(statement.protected)
+    SCHEMAS["identity"].validate_cbor(statement.payload)
+
+
+def test_every_key_of_the_trust_list_matches_a_rule_or_is_of_a_later_algorithm() -> None:
+    several = cose.parse_several(bytes.fromhex(load("ml_dsa")["trust"]), max_bytes=1 << 24)
+    keys = [cbor.encode(one[2]) for one in cbor.decode(several.payload, max_bytes=1 << 24)[-65548]]  # type: ignore[index]
+    taken = [[rule for rule in ("cose-key", "akp-key") if _takes(rule, key)] for key in keys]
+    assert taken.count(["akp-key"]) == 3
+    assert taken.count([]) == 1
+    assert len(taken) - 4 == taken.count(["cose-key"])
+
+
 def test_every_good_record_matches_its_rule() -> None:
     for row in load("record")["good"]:
         SCHEMAS["record"].validate_cbor(bytes.fromhex(row["raw"]))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from hsm_world import PINS, SECRET, HsmWorld
 
@@ -71,6 +71,26 @@ def test_a_key_signs_for_its_use_and_for_no_other(hsm: Hsm, use: Use) -> None:
     for other in set(Use) - {use}:
         with pytest.raises(Denied, match="is for"):
             hsm.call(peer, "sign", ["key", str(other), b"claims"])
+
+
+def test_an_identity_key_may_be_ml_dsa_44(world: HsmWorld) -> None:
+    hsm = world.open()
+    info = generate(hsm, "identity", Use.IDENTITY, Kind.ML_DSA_44)
+    assert info.public
+    public = mldsa.MLDSA44PublicKey.from_public_bytes(info.public)
+    for data in (b"", b"claims"):
+        public.verify(hsm.call(Peer(Role.USER, 0), "sign", ["identity", "identity", data]), data)
+    batch = [bytes((n,)) for n in range(3)]
+    for data, made in zip(
+        batch, hsm.call(Peer(Role.USER, 0), "sign_many", ["identity", "identity", batch]), strict=True
+    ):
+        public.verify(made, data)
+    hsm.close()
+    hsm = world.open()
+    public.verify(hsm.call(Peer(Role.USER, 0), "sign", ["identity", "identity", b"later"]), b"later")
+    with pytest.raises(BadRequest, match="no key of kind"):
+        generate(hsm, "card", Use.CARD, Kind.ML_DSA_44)
+    hsm.close()
 
 
 def test_an_audit_key_may_be_ed25519(hsm: Hsm) -> None:

@@ -59,7 +59,7 @@ def test_no_tag_and_no_container_id_stands_twice() -> None:
         (0x5FC122, 0x1017, 2471, Access.ALWAYS, Access.ALWAYS, Presence.OPTIONAL),
         (0x5FC123, 0x1018, 12, Access.PIN_OR_OCC, Access.VCI_AND_PIN_OR_OCC, Presence.OPTIONAL),
         (0x5FFF20, 0xFF20, 252, Access.ALWAYS, Access.ALWAYS, Presence.OWN),
-        (0x5FFF21, 0xFF21, 1024, Access.PIN, Access.VCI_AND_PIN, Presence.OWN),
+        (0x5FFF21, 0xFF21, 3382, Access.PIN, Access.VCI_AND_PIN, Presence.OWN),
     ],
 )
 def test_container_rows(

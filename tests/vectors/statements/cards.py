@@ -7,7 +7,7 @@ from world import (
     CARD_UUID,
     DAY,
     DROP,
-    ML_DSA_KID,
+    LATER_KID,
     NOW,
     OTHER_UUID,
     YEAR,
@@ -147,7 +147,7 @@ def _judged() -> list[dict[str, Any]]:
         _row("out-of-scope", "signer of the agency beside", signed(CARD, "card-other-agency")),
         _row("out-of-scope", "agency above the scope", signed(changed(CARD, (1,), "G09"), "card")),
         _row("out-of-scope", "H4 is no prefix of H49", signed(changed(CARD, (1,), "H49"), "card-other-agency")),
-        _row("unsupported-algorithm", "a key of a later algorithm", _under_kid(ML_DSA_KID)),
+        _row("unsupported-algorithm", "a key of a later algorithm", _under_kid(LATER_KID)),
         _row("compromised-signer", "not on the allow-list", signed(CARD, "card-compromised")),
         _row(
             "compromised-signer",

@@ -12,6 +12,7 @@ import bundles
 import cards
 import feeds
 import layers
+import ml_dsa
 import people
 import records
 import trusts
@@ -26,7 +27,7 @@ KEYS = (
 def build() -> dict[str, dict[str, Any]]:
     """Every file by name."""
     files: dict[str, dict[str, Any]] = {}
-    for module in (layers, cards, people, trusts, feeds, bundles, records):
+    for module in (layers, cards, people, trusts, feeds, bundles, records, ml_dsa):
         files.update(module.build())
     return files
 

@@ -19,6 +19,7 @@ from world import (
 )
 
 from cardlink.statements import cbor, cose
+from cardlink.statements.akp_key import AkpKey
 
 NUMBER, EPOCH, PINNED, KEYS, ANCHORS, LISTS, ALLOWED = -65539, -65538, -65547, -65548, -65549, -65550, -65551
 
@@ -74,6 +75,10 @@ def _row(refusal: str, name: str, raw: bytes, why: str = "") -> dict[str, Any]:
 def _malformed() -> list[dict[str, Any]]:
     twice = [*deepcopy(TRUST[KEYS]), TRUST[KEYS][0]]
     wrong_kid = entry("card", "card", ["H49"], kid=bytes(8))
+    akp = AkpKey(bytes(1312))
+    akp_short = entry("new", "identity", ["H49"], kid=akp.kid(), key={1: 7, 3: -48, -1: bytes(1311)})
+    akp_more = entry("new", "identity", ["H49"], kid=akp.kid(), key={**akp.fields(), -2: bytes(32)})
+    akp_named = entry("new", "identity", ["H49"], kid=bytes(8), key=akp.fields())
     no_point = entry("card", "card", ["H49"], key={1: 2, -1: 1, -2: bytes(32), -3: False, 9: 9})
     cases: list[tuple[str, tuple[Any, ...], Any, str]] = [
         *((f"no claim {key}", (key,), DROP, "missing") for key in (4, 6, EPOCH, NUMBER, PINNED, KEYS, ANCHORS, LISTS)),
@@ -88,6 +93,9 @@ def _malformed() -> list[dict[str, Any]]:
         ("one kid twice", (KEYS,), twice, "twice"),
         ("kid of another key", (KEYS, 0), wrong_kid, "thumbprint"),
         ("P-256 key with a field more", (KEYS, 0), no_point, "unknown key"),
+        ("ML-DSA-44 key too short", (KEYS, 5), akp_short, "1312 bytes"),
+        ("ML-DSA-44 key with its secret", (KEYS, 5), akp_more, "unknown key"),
+        ("kid of another ML-DSA-44 key", (KEYS, 5), akp_named, "thumbprint"),
         ("key without scope", (KEYS, 0, 3), [], "scope"),
         ("one prefix twice", (KEYS, 0, 3), ["H49", "H49"], "twice"),
         ("unknown use", (KEYS, 0, 4), "door-opener", "unknown use"),

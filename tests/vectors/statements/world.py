@@ -92,7 +92,7 @@ def entry(label: str, use: str, scope: list[str], **changes: Any) -> dict[int, A
     }
 
 
-ML_DSA_KID = bytes.fromhex("a1a2a3a4a5a6a7a8")
+LATER_KID = bytes.fromhex("a1a2a3a4a5a6a7a8")  # of an algorithm that is not ours: ML-DSA-65
 ROOTS = ("root-1", "root-2", "root-3")
 TRUST: dict[Any, Any] = {
     4: NOW + 20 * DAY,
@@ -113,7 +113,7 @@ TRUST: dict[Any, Any] = {
         entry("status-idle", "status", ["G09"]),
         entry("bundle", "bundle", ["H49"]),
         entry("bundle-g09", "bundle", ["G09"]),
-        entry("new", "card", ["H49"], kid=ML_DSA_KID, key={1: 7, 3: -48, -1: bytes(4)}),
+        entry("new", "card", ["H49"], kid=LATER_KID, key={1: 7, 3: -49, -1: bytes(4)}),
     ],
     -65549: [],
     -65550: [{1: 1, 2: 1000, 3: kid("status")}, {1: 2, 2: 64, 3: kid("status-2")}],
