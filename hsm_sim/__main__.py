@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from hsm_sim import commands, texts
+from hsm_sim import ceremony_cli, commands, texts
 from hsm_sim.commands import BadSecret, read_secret
 from hsm_sim.core import Hsm
 from hsm_sim.errors import HsmError
@@ -93,6 +93,7 @@ def _parser(lang: str) -> argparse.ArgumentParser:
     option(verify, "seal-key", metavar="HEX")
     verify.set_defaults(run=_verify_log, lang=lang)
     commands.add_to(parsers, help_of, lang)
+    ceremony_cli.add_to(parsers, help_of, lang)
     return top
 
 

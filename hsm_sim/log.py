@@ -246,6 +246,12 @@ class Log:
         """From now on seal the log with this key."""
         self._sealer = key
 
+    def sign(self, data: bytes) -> bytes:
+        """Sign with the key that seals the log; `data` says by its beginning that it is no seal."""
+        if self._sealer is None or data.startswith(SEAL_LABEL):
+            raise LogBroken("this log has no key that seals it")
+        return self._sealer.sign(data)
+
     def seal(self) -> None:
         """Sign what stands there, unless a seal stands last already."""
         if self._sealer is None or self.head.count == self._sealed_count:

@@ -203,6 +203,8 @@ class Ceremony(Sim):
             try:
                 return _info(self._officer.generate(label, kind, use, scope))
             except client.NeedsQuorum:
+                if self._has(label):
+                    raise client.KeyExists(label) from None  # nobody need agree to find that out
                 args = [label, kind, use, list(scope), client.Terms().to_wire(), True]
                 return _info(client.KeyInfo.from_wire(self._agreed("generate", args)))
 
@@ -225,6 +227,13 @@ class Ceremony(Sim):
         """Lead a key one step on in its life."""
         with _translated():
             self._officer.set_state(label, state)
+
+    def _has(self, label: str) -> bool:
+        try:
+            self._officer.info(label)
+        except client.NoSuchKey:
+            return False
+        return True
 
     def _agreed(self, op: str, args: list[Any]) -> Any:
         """Propose to the other persons and wait for them; outright NeedsQuorum where nobody could be told."""
