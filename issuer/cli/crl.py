@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from asn1crypto import pem
 
 from issuer import database
 from issuer.cli.common import Desk, desk_of, print_table
 from issuer.cli.officer import OfficerFd, OfficerFile, OfficerName, key_room
 from issuer.policy import Action, require_anywhere
-from issuer.trust import ca, ocsp_responder, revocation
+from issuer.trust import ca, ocsp_responder, paths, revocation
 from issuer.trust.connect import connect
 from issuer.trust.crl import Kind
 from issuer.trust.port import Signing
@@ -78,6 +79,23 @@ def list_lists(context: typer.Context) -> None:
     )
     for label in sorted(due - {one.label for one in held}):
         desk.say("cli.crl.none_yet", label=label)
+
+
+@app.command(help="cli.crl.check")
+def check(
+    context: typer.Context, certificate: Annotated[Path, typer.Argument(help="cli.crl.certificate", dir_okay=False)]
+) -> None:
+    """Judge a certificate (PEM or DER) by its path to a root of ours and by the lists in force."""
+    desk = desk_of(context)
+    raw = certificate.read_bytes()
+    der = pem.unarmor(raw)[2] if pem.detect(raw) else raw
+    with database.reading(desk.factory) as session:
+        held = {label: ca.find(session, label) for label in ca.labels(session)}
+        lists = [revocation.find(session, one.label, one.kind).body for one in revocation.described(session)]
+    roots = [row.certificate for row in held.values() if row.kind == ca.ROOT]
+    chain = [row.certificate for row in held.values() if row.kind == ca.ISSUING]
+    paths.validate([der], chain, roots, desk.now(), lists)
+    desk.say("cli.crl.good")
 
 
 @app.command(help="cli.crl.export")

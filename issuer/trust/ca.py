@@ -16,7 +16,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from cardlink.statements.trust import KeyState
-from issuer.errors import NotFound
+from issuer.errors import NotFound, Refused
 from issuer.policy import covers
 from issuer.trust import der, profiles, x509
 from issuer.trust.port import Signing
@@ -156,7 +156,9 @@ def issuer_of(session: Session, hsm: Signing, row: AuthorityRow) -> x509.Issuer:
     """An authority as the issuer of certificates: its name and key identifier as its own certificate has them."""
     head = session.get(RevocationHead, row.label)
     at = None if head is None else pointers_at(head.url, row.label)
-    return x509.Issuer(subject_of(row.certificate), x509.key_id(row.point), _signing(hsm, row.label, row.kind), at)
+    return x509.Issuer(
+        subject_of(row.certificate), x509.key_id(row.point), _signing(hsm, row.label, row.kind), at, row.agency_code
+    )
 
 
 @lru_cache(maxsize=16)
@@ -192,7 +194,12 @@ def card_certificate_to_sign(
     serial: int,
     now: datetime,
 ) -> bytes:
-    """What of a card's certificate is signed; all of a card's go to the HSM in one call (`sign_bodies`)."""
+    """What of a card's certificate is signed; all of a card's go to the HSM in one call (`sign_bodies`).
+
+    Raises Refused for a holder outside the issuer's agency: nobody would believe the certificate.
+    """
+    if issuer.agency and not covers(issuer.agency, holder.agency_code):
+        raise Refused("trust.outside_agency", authority=issuer.agency, agency=holder.agency_code)
     row = profiles.CARD_PROFILES[profile]
     has_person = row.subject is Subject.PERSON
     common_name = holder.full_name if has_person else str(holder.card_uuid)
@@ -279,7 +286,17 @@ def _issue_authority(
     )
     session.add(row)
     session.flush()
+    _require_path(session, certificate, now)
     return row
+
+
+def _require_path(session: Session, certificate: bytes, now: datetime) -> None:
+    """Refuse an authority that others could not follow up to a root: better none than one that nobody believes."""
+    from issuer.trust import paths  # only ceremonies need it, and every command would load it for 60 ms
+
+    rows = session.scalars(select(AuthorityRow).where(AuthorityRow.kind.in_((ROOT, ISSUING)))).all()
+    roots = [row.certificate for row in rows if row.kind == ROOT]
+    paths.validate([certificate], [row.certificate for row in rows if row.kind == ISSUING], roots, now)
 
 
 def _years_after(moment: datetime, years: int) -> datetime:

@@ -51,6 +51,7 @@ class Issuer:
     key_id: bytes
     sign: Sign
     at: Pointers | None = None
+    agency: str = ""  # at or below which it names subjects; empty: no bound
 
 
 _COUNTRY, _ORGANIZATION, _UNIT, _COMMON_NAME, _SERIAL = "2.5.4.6", "2.5.4.10", "2.5.4.11", "2.5.4.3", "2.5.4.5"

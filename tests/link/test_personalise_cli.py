@@ -228,3 +228,32 @@ def test_encoding_without_a_reader_ends_with_a_hint(office: Office) -> None:
     assert "issuer: hint:" in err
     with database.reading(office.factory) as session:
         assert session.query(Card).one().stock_serial == SERIALS[1]
+
+
+def test_lists_are_published_shown_and_written_to_files(office: Office) -> None:
+    make_keys(office)
+    shown, _ = office.issuer("keys", "crl", "list")
+    assert [line.split()[:4] for line in shown.splitlines()] == [
+        ["x509-ca-G09-1", "full", "1", "0"],
+        ["x509-ca-G09-1", "delta", "1", "0"],
+        ["x509-ca-H38-1", "full", "1", "0"],
+        ["x509-ca-H38-1", "delta", "1", "0"],
+        ["x509-root-1", "full", "1", "0"],
+    ]
+    assert office.issuer("keys", "crl", "publish")[0] == ""  # nothing is due
+    out, _ = office.issuer("keys", "crl", "publish", f"x509-ca-{HOME}-1", "--full")
+    assert out.splitlines() == [
+        f"đã phát hành: x509-ca-{HOME}-1 delta số 2, 0 chứng thư",
+        f"đã phát hành: x509-ca-{HOME}-1 full số 2, 0 chứng thư",
+    ]
+    pin = ("--officer-pin-file", str(office.folder / "so.pin"))
+    assert "x509-root-1 full số 2" in office.issuer("keys", "crl", "publish", "--root", *pin)[0]
+    folder = office.folder / "lists"
+    out, _ = office.issuer("keys", "crl", "export", str(folder))
+    assert len(out.splitlines()) == 8
+    said, _ = office.issuer("keys", "crl", "check", str(folder / f"x509-ca-{HOME}-1.cer"))
+    assert said == "chứng thư còn hiệu lực\n"
+    _, err = office.issuer("keys", "crl", "publish", "x509-none", code=1)
+    assert "không có cơ quan chứng thực x509-none" in err
+    _, err = office.issuer("keys", "crl", "publish", "--root", code=2)
+    assert err.startswith("issuer: error:")

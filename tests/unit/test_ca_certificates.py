@@ -2,7 +2,7 @@
 
 import subprocess
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from cardlink.check.path import read_card_certificate, verify_card_certificate
 from cardlink.piv.fascn import NON_FEDERAL, encode_fascn
 from cardlink.statements.refusal import Reason, Refused
 from cardlink.statements.trust import Trust, reload_trust_list
-from issuer import database
+from issuer import database, errors
 from issuer.errors import NotFound
 from issuer.trust import ca, cms, profiles, trust_list, x509
 from issuer.trust.oids import KeyPurpose, Policy
@@ -51,7 +51,8 @@ class Office:
         holder = ca.CardHolder(agency, "Sở Thử", "Đặng Thị Ánh", UUID, encode_fascn(NON_FEDERAL), EXPIRES)
         with database.reading(self.register.factory) as session:
             issuer = ca.issuer_of(session, self.register.keys, ca.current(session, ca.ISSUING, authority, NOW))
-        return ca.issue_card_certificate(issuer, profile, point, holder, ca.random_serial(), NOW)
+        unbound = replace(issuer, agency="")  # as a stolen key would be used; the centre itself refuses
+        return ca.issue_card_certificate(unbound, profile, point, holder, ca.random_serial(), NOW)
 
     def verify(self, certificate: bytes, authority: str = HOME, *more: str) -> subprocess.CompletedProcess[str]:
         root = self.write("root", self.authority(ca.ROOT, ""))
@@ -98,6 +99,15 @@ def test_an_agencys_authority_names_nobody_outside_its_agency(office: Office, ag
     answer = office.verify(office.issue("9E", agency))
     assert answer.returncode != 0
     assert "permitted subtree violation" in answer.stderr
+
+
+@pytest.mark.parametrize("agency", [OTHER, "H381", f"{OTHER}.{HOME}"])
+def test_the_centre_lets_no_authority_issue_for_another_agency(office: Office, agency: str) -> None:
+    with database.reading(office.register.factory) as session:
+        issuer = ca.issuer_of(session, office.register.keys, ca.current(session, ca.ISSUING, HOME, NOW))
+    holder = ca.CardHolder(agency, "Sở Thử", "Đặng Thị Ánh", UUID, encode_fascn(NON_FEDERAL), EXPIRES)
+    with pytest.raises(errors.Refused, match=r"trust\.outside_agency"):
+        ca.issue_card_certificate(issuer, "9E", office.issue("9E"), holder, 1, NOW)
 
 
 def test_an_agencys_authority_makes_no_other_authority(office: Office) -> None:
