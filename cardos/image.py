@@ -99,8 +99,9 @@ class FileStore:
             self._is_broken = True
 
     def close(self) -> None:
-        """Give the file back."""
-        os.close(self._fd)
+        """Give the file back. A commit after that fails: its number may be another card's file by then."""
+        fd, self._fd = self._fd, -1
+        os.close(fd)
 
     def _is_long(self) -> bool:
         held = sum(len(name) + len(value) for name, value in self._records.items())

@@ -170,6 +170,17 @@ def test_an_interrupted_rewriting_leaves_the_old_file(tmp_path: Path) -> None:
         assert store.load() == steps[-1][1]
 
 
+def test_a_store_that_was_closed_writes_into_no_other_card(tmp_path: Path) -> None:
+    one, other = FileStore.create(image(tmp_path), SECRET, A), tmp_path / "other.card"
+    one.close()
+    FileStore.create(other, SECRET, A).close()
+    with opened(other):  # under the number that the first file had
+        before = other.read_bytes()
+        with pytest.raises(StoreFailed):
+            one.commit(B)
+        assert other.read_bytes() == before
+
+
 def test_where_no_new_file_can_be_made_the_old_one_serves_and_every_commit_counts(tmp_path: Path) -> None:
     path = image(tmp_path)
     FileStore.create(path, SECRET, A).close()
