@@ -19,7 +19,7 @@ MAX_PROXIES = 5
 SIM, PKCS11 = "sim", "pkcs11"
 TOKEN_LABEL_BYTES = 32
 """As long as a token's label may be (PKCS#11 v3.1 §3.2, CK_TOKEN_INFO)."""
-ROOT_TOKEN_SUFFIX = "-root"  # noqa: S105 - a label
+ROOT_TOKEN_PREFIX = "root-"  # noqa: S105 - a label; in front, as some tools find a token by how its label begins
 STATUS_LIST_BITS = range(8, 23)
 """A status list is a shard of up to 2^22 cards (docs/formats.md, F6)."""
 
@@ -30,7 +30,8 @@ class Config:
 
     `hsm_kind` says what holds the keys: `sim`, the HSM simulator at `hsm_socket`, or `pkcs11`, a device behind a
     PKCS#11 module, with a token for everyday and one for the root keys. `web_proxies` is how many proxies of this
-    installation stand before the console: their word on the visitor's address and scheme counts, nobody else's.
+    installation stand before the console: their word on the visitor's address and scheme counts, nobody else's. The
+    allocator's PIN is for the process that makes cards of requests alone; who encodes them has the everyday PIN.
     """
 
     data_dir: Path
@@ -51,6 +52,8 @@ class Config:
     hsm_pkcs11_module: Path | None = None
     hsm_pkcs11_token: str = ""
     hsm_pkcs11_root_token: str = ""
+    hsm_allocator_pin_fd: int | None = None
+    hsm_allocator_pin_file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,10 @@ class Secret:
 
 KEYS: dict[str, tuple[str, ...]] = {
     "centre": ("data_dir", "database_url", "installation", "public_url", "verify_url"),
-    "hsm": ("kind", "socket", "pin_fd", "pin_file", "pkcs11_module", "pkcs11_token", "pkcs11_root_token"),
+    "hsm": (
+        *("kind", "socket", "pin_fd", "pin_file", "allocator_pin_fd", "allocator_pin_file"),
+        *("pkcs11_module", "pkcs11_token", "pkcs11_root_token"),
+    ),
     "feed": ("listen", "url", "poke"),
     "web": ("listen", "proxies"),
     "status": ("list_bits",),
@@ -161,11 +167,12 @@ def _build(told: Mapping[tuple[str, str], str | int], base: Path) -> Config:
         listen_address(listen)
     public_url = text("centre", "public_url", f"http://{web_listen}").rstrip("/")
     pin_file = told.get(("hsm", "pin_file"))
+    allocator_file = told.get(("hsm", "allocator_pin_file"))
     kind = text("hsm", "kind", PKCS11 if told.get(("hsm", "pkcs11_module")) else SIM)
     if kind not in (SIM, PKCS11):
         raise ConfigError("config.bad_hsm", value=kind)
     token = text("hsm", "pkcs11_token") if kind == PKCS11 else ""
-    root_token = text("hsm", "pkcs11_root_token", f"{token}{ROOT_TOKEN_SUFFIX}") if kind == PKCS11 else ""
+    root_token = text("hsm", "pkcs11_root_token", f"{ROOT_TOKEN_PREFIX}{token}") if kind == PKCS11 else ""
     if max(len(token.encode()), len(root_token.encode())) > TOKEN_LABEL_BYTES:
         raise ConfigError("config.long_token", value=max(token, root_token, key=len), most=TOKEN_LABEL_BYTES)
     list_bits = number("status", "list_bits")
@@ -193,6 +200,8 @@ def _build(told: Mapping[tuple[str, str], str | int], base: Path) -> Config:
         hsm_pkcs11_module=base / text("hsm", "pkcs11_module") if kind == PKCS11 else None,
         hsm_pkcs11_token=token,
         hsm_pkcs11_root_token=root_token,
+        hsm_allocator_pin_fd=number("hsm", "allocator_pin_fd"),
+        hsm_allocator_pin_file=base / str(allocator_file) if allocator_file is not None else None,
     )
 
 

@@ -38,6 +38,7 @@ from issuer.policy import Role as Office
 from issuer.registry import photos
 from issuer.registry.tables import Agency, Person, Position, RecordState
 from issuer.trust import setup
+from issuer.trust.port import CeremonyHsm, Hsm
 from issuer.trust.setup import AgencyName, Roots
 from issuer.trust.sim import Ceremony, Sim
 
@@ -132,9 +133,9 @@ class Centre:
     """Everything a test of cards needs."""
 
     factory: SessionFactory
-    process: HsmProcess
-    hsm: Sim
-    ceremony: Ceremony
+    process: HsmProcess | None
+    hsm: Hsm
+    ceremony: CeremonyHsm
     clock: Clock = field(default_factory=Clock)
     people: int = 0
     blanks: int = 0

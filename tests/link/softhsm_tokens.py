@@ -13,7 +13,7 @@ from issuer.trust.pkcs11 import Ceremony, Login, Pkcs11, Worker
 from issuer.trust.pkcs11_token import set_up
 
 MODULE = "/usr/lib/softhsm/libsofthsm2.so"
-TOKEN, ROOT_TOKEN = "centre", "centre-root"
+TOKEN, ROOT_TOKEN = "centre", "root-centre"
 SETTINGS = "directories.tokendir = {folder}\nobjectstore.backend = file\nlog.level = ERROR\n"
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from card_office import TRANSPORT_KEYS, Centre, open_centre, silent
 from card_slot import ServedCard, served_card
+from token_office import open_token_centre
 
 from cardlink.errors import LinkLost
 from cardlink.transport.pcsc import Reader
@@ -22,9 +23,9 @@ PCSCD_LOOKS_S = 1.0
 """pcscd looks for removals every 400 ms, and after a cut session in its own time: so long a slot is left empty."""
 
 
-@pytest.fixture(scope="module")
-def centre(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Centre]:
-    with open_centre(tmp_path_factory.mktemp("centre")) as opened:
+@pytest.fixture(scope="module", params=[open_centre, open_token_centre], ids=["hsm-sim", "softhsm2"])
+def centre(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Centre]:
+    with request.param(tmp_path_factory.mktemp("centre")) as opened:
         yield opened
 
 

@@ -53,11 +53,24 @@ def test_postgresql_is_reached_through_psycopg(tmp_path: Path) -> None:
     assert load(written(tmp_path, text), {}).database_url.startswith("postgresql+psycopg:///centre")
 
 
+def test_a_pkcs11_module_puts_the_keys_into_its_device(tmp_path: Path) -> None:
+    assert load(written(tmp_path, MINIMAL), {}).hsm_kind == "sim"
+    found = load(written(tmp_path, MINIMAL + '[hsm]\npkcs11_module = "/lib/p11.so"\npkcs11_token = "centre"\n'), {})
+    assert (found.hsm_kind, found.hsm_pkcs11_module) == ("pkcs11", Path("/lib/p11.so"))
+    assert (found.hsm_pkcs11_token, found.hsm_pkcs11_root_token) == ("centre", "root-centre")
+    text = MINIMAL + '[hsm]\nkind = "sim"\npkcs11_module = "/lib/p11.so"\npkcs11_token = "centre"\n'
+    assert load(written(tmp_path, text), {}).hsm_kind == "sim"
+
+
 @pytest.mark.parametrize(
     ("text", "code"),
     [
         ("", "config.missing"),
         ('[centre]\ninstallation = "G09"\n', "config.missing"),
+        (MINIMAL + '[hsm]\nkind = "pkcs11"\n', "config.missing"),
+        (MINIMAL + '[hsm]\npkcs11_module = "/lib/p11.so"\n', "config.missing"),
+        (MINIMAL + '[hsm]\nkind = "paper"\n', "config.bad_hsm"),
+        (MINIMAL + f'[hsm]\npkcs11_module = "/p.so"\npkcs11_token = "{"x" * 28}"\n', "config.long_token"),
         ('[centre]\ndata_dir = "d"\n', "config.missing"),
         (MINIMAL + 'colour = "red"\n', "config.unknown_key"),
         (MINIMAL + '[hsm]\npin = "123456"\n', "config.unknown_key"),

@@ -1,0 +1,101 @@
+"""`issuer hsm` and `issuer keys` as a person types them, with the keys in SoftHSM; PINs by file and descriptor."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from softhsm_tokens import MODULE, Tokens, environ_of
+
+SETTINGS = """[centre]
+data_dir = "data"
+installation = "H38"
+
+[hsm]
+pkcs11_module = "{module}"
+pkcs11_token = "centre"
+pin_file = "user.pin"
+"""
+
+
+class Desk:
+    """An installation's folder and the commands typed there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.tokens = Tokens(folder)
+        self.config = folder / "centre.toml"
+        self.config.write_text(SETTINGS.format(module=MODULE), encoding="utf-8")
+        for name, pin in (("user", self.tokens.user_pin), ("so", self.tokens.so_pin)):
+            (folder / f"{name}.pin").write_text(pin.text + "\n", encoding="ascii")
+
+    def issuer(self, *words: str, officer: bool = False, code: int = 0) -> str:
+        """One command; the officer's PIN, where it takes one, goes by a descriptor."""
+        command = [sys.executable, "-W", "error", "-m", "issuer", "--config", str(self.config), "--lang", "en", *words]
+        passed: list[int] = []
+        if officer:
+            read, write = os.pipe()
+            os.write(write, self.tokens.officer_pin.text.encode() + b"\n")
+            os.close(write)
+            passed.append(read)
+            command += ["--officer-pin-fd", str(read)]
+        environ = environ_of(self.tokens)
+        try:
+            done = subprocess.run(
+                command, env=environ, pass_fds=passed, capture_output=True, text=True, check=False, cwd=self.folder
+            )
+        finally:
+            for one in passed:
+                os.close(one)
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    made = Desk(tmp_path_factory.mktemp("desk"))
+    told = made.issuer("hsm", "init-tokens", "--so-pin-file", "so.pin", officer=True)
+    assert told.splitlines() == ["Token centre set up", "Token root-centre set up"]
+    made.issuer("init")
+    made.issuer("keys", "init", "--agency", "H38", officer=True)
+    return made
+
+
+def test_tokens_in_use_are_not_set_up_again(desk: Desk) -> None:
+    told = desk.issuer("hsm", "init-tokens", "--so-pin-file", "so.pin", officer=True, code=1)
+    assert "issuer: error: the device has a token centre already" in told
+    assert "issuer: hint: " in told
+
+
+def test_the_status_says_what_the_device_does_not_do_by_itself(desk: Desk) -> None:
+    told = desk.issuer("hsm", "status")
+    assert "Keys are held by SoftHSM project SoftHSM v2 2.6 (pkcs11)" in told
+    assert "derives_inside" in told
+    assert "keeps_card_masters" not in told
+    assert "separates_roots" not in told
+
+
+def test_the_device_keeps_every_key(desk: Desk) -> None:
+    listed = {line.split()[0] for line in desk.issuer("keys", "list").splitlines() if "active" in line}
+    attested = {line.split()[0]: line.split()[1:] for line in desk.issuer("hsm", "attest").splitlines()}
+    attested.pop("Label")
+    assert listed - set(attested) == {"root-1", "x509-root-1"}  # in the officer's token
+    assert {"card-H38-1", "card-master-1", "x509-ca-H38-1"} <= set(attested)
+    assert all(words == ["yes", "yes"] for words in attested.values())
+
+
+def test_a_trust_list_takes_the_officer(desk: Desk) -> None:
+    told = desk.issuer("keys", "trust-list", "--publish", officer=True)
+    assert "2" in told
+    desk.folder.joinpath("wrong.pin").write_text("not-the-pin\n", encoding="ascii")
+    told = desk.issuer("keys", "trust-list", "--publish", "--officer-pin-file", "wrong.pin", code=1)
+    assert "issuer: error: the HSM's PIN is wrong" in told
+
+
+def test_the_simulator_has_no_tokens_to_set_up(tmp_path: Path) -> None:
+    made = Desk(tmp_path)
+    made.config.write_text('[centre]\ndata_dir = "data"\ninstallation = "H38"\n', encoding="utf-8")
+    told = made.issuer("hsm", "init-tokens", "--so-pin-file", "so.pin", officer=True, code=1)
+    assert "issuer: error: the settings name no PKCS #11 device" in told

@@ -1,0 +1,297 @@
+"""SoftHSM through PKCS#11: how keys stand in a token, what a device enforces and what it does not, as declared."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hsm_card import TRANSPORT_KEYS, TestCard
+from softhsm_tokens import MODULE, ROOT_TOKEN, TOKEN, Tokens, environ_of, softhsm
+
+from issuer.config import Secret
+from issuer.trust.pkcs11 import Ceremony, Login, Pkcs11, Worker
+from issuer.trust.pkcs11_token import set_up
+from issuer.trust.port import HsmError, KeyExists
+
+BATCH, MASTER, SIGNER, ROOT = "batch-1", "card-master-1", "card-H38-1", "root-1"
+WITHIN_S = 10.0
+
+# What somebody who has stolen the everyday PIN tries with a library of his own.
+THIEF = """
+import sys
+import pkcs11
+from pkcs11 import Attribute, KeyType, ObjectClass
+
+module, token, pin = sys.argv[1], sys.argv[2], sys.stdin.readline().strip()
+session = pkcs11.lib(module).get_token(token_label=token).open(rw=True, user_pin=pin)
+wrapping = session.generate_key(KeyType.AES, 256)
+keys = [*session.get_objects({Attribute.CLASS: ObjectClass.PRIVATE_KEY}),
+        *(one for one in session.get_objects({Attribute.CLASS: ObjectClass.SECRET_KEY, Attribute.TOKEN: True}))]
+
+def outcome(act):
+    try:
+        act()
+    except pkcs11.PKCS11Error as error:
+        return type(error).__name__
+    return "done"
+
+def change(key, attribute, value):
+    key[attribute] = value
+
+for key in keys:
+    print(
+        key.label,
+        outcome(lambda: key[Attribute.VALUE]),
+        outcome(lambda: wrapping.wrap_key(key)),
+        *(outcome(lambda: change(key, *pair)) for pair in (
+            (Attribute.ID, b"mine"), (Attribute.LABEL, "mine"), (Attribute.EXTRACTABLE, True),
+            (Attribute.SENSITIVE, False), (Attribute.DERIVE, True),
+        )),
+    )
+"""
+
+# ... and with a key that is not there for what he wants signed.
+FORGER = """
+import sys
+import pkcs11
+from pkcs11 import Attribute, Mechanism, ObjectClass
+
+module, token, label, pin = *sys.argv[1:], sys.stdin.readline().strip()
+try:
+    session = pkcs11.lib(module).get_token(token_label=token).open(user_pin=pin)
+    wanted = {Attribute.CLASS: ObjectClass.PRIVATE_KEY, Attribute.LABEL: label}
+    print(*(len(one.sign(bytes(32), mechanism=Mechanism.ECDSA)) for one in list(session.get_objects(wanted))))
+except pkcs11.PKCS11Error as error:
+    print(type(error).__name__)
+"""
+
+
+@pytest.fixture(scope="module")
+def tokens(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tokens]:
+    with softhsm(tmp_path_factory.mktemp("softhsm")) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def officer(tokens: Tokens) -> Ceremony:
+    made = tokens.ceremony()
+    made.generate(SIGNER, "ec-p256", "card", ("H38",))
+    made.generate(ROOT, "ec-p256", "root", ())
+    made.generate("audit-1", "ed25519", "audit", ())
+    made.generate(MASTER, "aes-256", "card-master", ())
+    made.load_transport(BATCH, TRANSPORT_KEYS.enc, TRANSPORT_KEYS.mac, TRANSPORT_KEYS.dek)
+    return made
+
+
+@pytest.fixture
+def hsm(tokens: Tokens, officer: Ceremony) -> Iterator[Pkcs11]:
+    made = tokens.everyday()
+    yield made
+    made.close()
+
+
+def tool(tokens: Tokens, token: str, pin: Secret, *words: str) -> subprocess.CompletedProcess[str]:
+    """OpenSC's pkcs11-tool, its PIN from the environment."""
+    command = ["pkcs11-tool", "--module", MODULE, "--token-label", token, "--login", "--pin", "env:TOKEN_PIN"]
+    environ = {**environ_of(tokens), "TOKEN_PIN": pin.text}
+    return subprocess.run(
+        [*command, *words], env=environ, capture_output=True, text=True, errors="replace", check=False
+    )
+
+
+def forged(tokens: Tokens, token: str, pin: Secret, label: str) -> str:
+    """What signing with a key of the token comes to for somebody with a library of his own."""
+    command = [sys.executable, "-c", FORGER, MODULE, token, label]
+    environ = environ_of(tokens)
+    done = subprocess.run(command, input=pin.text + "\n", env=environ, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def workers() -> dict[int, str]:
+    """The workers that this process has."""
+    found = {}
+    for line in subprocess.run(
+        ["ps", "-o", "pid=,args=", "--ppid", str(os.getpid())], capture_output=True, text=True, check=True
+    ).stdout.splitlines():
+        pid, _, args = line.strip().partition(" ")
+        if "pkcs11_worker" in args:
+            found[int(pid)] = args
+    return found
+
+
+# --- tokens
+
+
+@pytest.mark.parametrize("which", [TOKEN, ROOT_TOKEN])
+def test_opensc_finds_nothing_wrong_with_the_tokens(tokens: Tokens, officer: Ceremony, which: str) -> None:
+    done = tool(tokens, which, tokens.user_pin if which == TOKEN else tokens.officer_pin, "--test")
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "No errors"), done.stdout + done.stderr
+
+
+def test_a_token_in_use_is_never_set_up_again(tokens: Tokens, hsm: Pkcs11) -> None:
+    before = hsm.keys()
+    with pytest.raises(HsmError, check=lambda error: error.code == "hsm.token_exists"):
+        set_up(MODULE, TOKEN, Secret("another-so"), Secret("another-pin"))
+    assert hsm.keys() == before
+
+
+def test_a_module_or_token_that_is_not_there_is_said(tokens: Tokens, tmp_path: Path) -> None:
+    for module, token in ((str(tmp_path / "none.so"), TOKEN), (MODULE, "no-such-token")):
+        worker = Worker(Login(module, token, tokens.user_pin))
+        with pytest.raises(HsmError) as refused:
+            worker.call("keys")
+        assert refused.value.code in ("hsm.hsm_gone", "hsm.error")
+        worker.close()
+
+
+# --- what the device enforces
+
+
+def test_no_key_can_be_taken_out_or_changed_with_the_pin(tokens: Tokens, officer: Ceremony) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", THIEF, MODULE, TOKEN],
+        input=tokens.user_pin.text + "\n", env=environ_of(tokens), capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert {SIGNER, MASTER, BATCH, "audit-1"} <= {line[0] for line in lines}
+    assert all("done" not in line for line in lines), done.stdout
+
+
+def test_root_keys_answer_to_the_officers_pin_alone(tokens: Tokens, officer: Ceremony) -> None:
+    assert forged(tokens, ROOT_TOKEN, tokens.user_pin, ROOT) == "PinIncorrect"
+    assert forged(tokens, TOKEN, tokens.user_pin, ROOT) == ""
+    assert forged(tokens, ROOT_TOKEN, tokens.officer_pin, ROOT) == "64"
+    assert officer.capabilities().separates_roots
+
+
+def test_a_signing_key_that_ended_is_not_in_the_device_any_more(tokens: Tokens, officer: Ceremony) -> None:
+    officer.generate("ended", "ec-p256", "qr", ())
+    assert forged(tokens, TOKEN, tokens.user_pin, "ended") == "64"
+    officer.set_state("ended", "compromised")
+    assert forged(tokens, TOKEN, tokens.user_pin, "ended") == ""
+
+
+def test_an_ended_card_master_opens_no_session(officer: Ceremony, hsm: Pkcs11) -> None:
+    officer.generate("card-master-0", "aes-256", "card-master", ())
+    assert hsm.derive_check("card-master-0", bytes(10), 1)
+    officer.set_state("card-master-0", "deactivated")
+    with pytest.raises(HsmError, match=r"hsm\.no_such_key"):
+        hsm.derive_check("card-master-0", bytes(10), 1)
+
+
+def test_a_device_suspends_no_key(officer: Ceremony) -> None:
+    with pytest.raises(HsmError, match=r"hsm\.denied"):
+        officer.set_state(SIGNER, "suspended")
+
+
+# --- what it does not, as declared
+
+
+def test_what_the_device_does_not_do_is_declared(hsm: Pkcs11) -> None:
+    assert hsm.capabilities().lacking() == [
+        "derives_inside", "loads_inside", "enforces_uses", "enforces_roles", "locks_pins", "has_allocator",
+        "has_key_states", "has_caps", "has_quorum", "seals_log", "has_ml_dsa",
+    ]  # fmt: skip
+
+
+def test_who_has_the_pin_makes_keys_but_none_that_counts_as_ours(tokens: Tokens, hsm: Pkcs11) -> None:
+    assert not hsm.capabilities().enforces_roles
+    before = hsm.keys()
+    words = ["--keypairgen", "--key-type", "EC:prime256v1", "--label", "mine", "--id", "aa"]
+    assert tool(tokens, TOKEN, tokens.user_pin, *words).returncode == 0
+    assert hsm.keys() == before
+    with pytest.raises(HsmError, match=r"hsm\.no_such_key"):
+        hsm.sign("mine", "card", b"claims")
+
+
+def test_who_has_the_pin_goes_past_our_worker_with_a_key(tokens: Tokens, hsm: Pkcs11) -> None:
+    assert not hsm.capabilities().enforces_uses
+    assert forged(tokens, TOKEN, tokens.user_pin, SIGNER) == "64"
+
+
+def test_of_two_keys_made_at_once_under_one_label_one_is_left(tokens: Tokens, officer: Ceremony, hsm: Pkcs11) -> None:
+    for n in range(3):
+        made: list[object] = []
+
+        def make(ceremony: Ceremony, label: str, into: list[object]) -> None:
+            try:
+                into.append(ceremony.generate(label, "ec-p256", "qr", ()))
+            except KeyExists:
+                into.append(None)
+
+        pair = [threading.Thread(target=make, args=(one, f"twice-{n}", made)) for one in (officer, tokens.ceremony())]
+        for one in pair:
+            one.start()
+        for one in pair:
+            one.join(WITHIN_S)
+        kept = [one for one in made if one is not None]
+        assert hsm.info(f"twice-{n}") in kept
+        assert hsm.verify(f"twice-{n}", b"x", hsm.sign(f"twice-{n}", "qr", b"x"))
+
+
+# --- the worker
+
+
+def test_a_killed_worker_is_started_again_and_its_sessions_are_lost(hsm: Pkcs11) -> None:
+    before = set(workers())
+    card = TestCard.blank()
+    session = card.open(hsm, "transport", BATCH)
+    (mine,) = set(workers()) - before
+    os.kill(mine, signal.SIGKILL)
+    with pytest.raises(HsmError, match=r"hsm\.session_lost"):
+        hsm.wrap(session, b"\x00\xcb\x3f\xff")
+    assert hsm.verify(SIGNER, b"after", hsm.sign(SIGNER, "card", b"after"))
+    with pytest.raises(HsmError, match=r"hsm\.session_lost"):
+        hsm.wrap(session, b"\x00\xcb\x3f\xff")
+    hsm.close_session(session)
+
+
+def test_a_worker_killed_between_two_calls_is_not_noticed(hsm: Pkcs11) -> None:
+    before = set(workers())
+    assert hsm.random(8)
+    (mine,) = set(workers()) - before
+    os.kill(mine, signal.SIGKILL)
+    assert hsm.verify(SIGNER, b"after", hsm.sign(SIGNER, "card", b"after"))
+
+
+def test_no_pin_stands_in_a_workers_command_line_or_environment(tokens: Tokens, hsm: Pkcs11) -> None:
+    assert hsm.random(8)
+    assert workers()
+    for pid in workers():
+        shown = Path(f"/proc/{pid}/cmdline").read_bytes() + Path(f"/proc/{pid}/environ").read_bytes()
+        for secret in (tokens.so_pin, tokens.user_pin, tokens.officer_pin):
+            assert secret.text.encode() not in shown
+
+
+LEFT_ALONE = """
+import sys, time
+from issuer.config import Secret
+from issuer.trust.pkcs11 import Login, Pkcs11, Worker
+
+hsm = Pkcs11(Worker(Login(sys.argv[1], sys.argv[2], Secret(sys.stdin.readline().strip()))))
+print(len(hsm.random(8)), hsm._everyday._process.pid, flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_worker_ends_with_the_process_that_started_it(tokens: Tokens) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", LEFT_ALONE, MODULE, TOKEN],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ_of(tokens), text=True,
+    ) as parent:  # fmt: skip
+        assert parent.stdin
+        assert parent.stdout
+        parent.stdin.write(tokens.user_pin.text + "\n")
+        parent.stdin.flush()
+        drawn, worker = map(int, parent.stdout.readline().split())
+        assert drawn == 8
+        parent.kill()
+    deadline = time.monotonic() + WITHIN_S
+    while Path(f"/proc/{worker}/cmdline").exists() and b"pkcs11_worker" in Path(f"/proc/{worker}/cmdline").read_bytes():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
