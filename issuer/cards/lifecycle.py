@@ -27,7 +27,7 @@ from issuer.errors import Conflict, NotFound, Refused
 from issuer.policy import Action, Actor, require, require_other
 from issuer.registry.tables import Person
 from issuer.trust import masters, status
-from issuer.trust.port import Signing
+from issuer.trust.port import Allocating, Signing
 
 STATUS_OF = {
     StatusChange.VALID: Status.VALID,
@@ -117,10 +117,12 @@ def allocate(
     serial: str | None,
     verify_url: str,
     now: datetime,
+    jobs: Allocating | None = None,
 ) -> Card:
     """Make a card of an approved request: its UUID, its place in a status list, its QR, and a blank for a chip.
 
-    The status stands at suspended until the card is handed over, so that one lost on the way opens nothing.
+    The status stands at suspended until the card is handed over, so that one lost on the way opens nothing. `jobs` opens the
+    card's job in the HSM, where card keys work only for jobs that were opened by another role than uses them.
     """
     request = _request(session, request_id)
     step_request(session, actor, request, Event.ALLOCATE, now, {"serial": serial})
@@ -154,6 +156,8 @@ def allocate(
     session.add(card)
     session.flush()
     status.set_status(session, hsm, card.id, Status.SUSPENDED, now)
+    if jobs is not None and item is not None:
+        jobs.allocate(str(card.id))
     _note(session, actor, "card.allocated", card.uuid, now, {"request": str(request.id), "serial": card.stock_serial})
     return card
 

@@ -31,7 +31,7 @@ from issuer.cli.common import Desk, desk_of, print_table
 from issuer.errors import Forbidden, NotFound, Refused
 from issuer.registry import freshness, people
 from issuer.registry.tables import Person
-from issuer.trust.connect import connect
+from issuer.trust.connect import allocator, connect
 from issuer.trust.port import Hsm
 
 app = typer.Typer(help="cli.group.cards", no_args_is_help=True)
@@ -126,11 +126,12 @@ def allocate(
     desk = desk_of(context)
     if (request_id is None) == (agency is None):
         raise Refused("cards.one_or_agency")
-    hsm = connect(desk.config)
+    hsm, jobs = connect(desk.config), allocator(desk.config)
 
     def make(session: Session, one: uuid.UUID) -> uuid.UUID:
         blank = None if serial is None else serial.upper()
-        return lifecycle.allocate(session, hsm, desk.actor, one, blank, desk.config.verify_url, desk.now()).uuid
+        url = desk.config.verify_url
+        return lifecycle.allocate(session, hsm, desk.actor, one, blank, url, desk.now(), jobs).uuid
 
     waiting = [request_id] if request_id is not None else _waiting(desk, CardState.APPROVED, agency)
     _each(desk, "cli.cards.allocating", waiting, make)

@@ -12,7 +12,7 @@ from issuer.config import PKCS11, Config, Secret, read_secret
 from issuer.errors import ConfigError
 from issuer.trust import pkcs11, sim
 from issuer.trust.pkcs11 import Login, Pkcs11, Worker
-from issuer.trust.port import CeremonyHsm, Hsm
+from issuer.trust.port import Allocating, CeremonyHsm, Hsm
 from issuer.trust.sim import OnWait
 
 SECURITY_OFFICER = "so"
@@ -29,6 +29,14 @@ def connect(config: Config) -> Hsm:
     made = Pkcs11(everyday)
     weakref.finalize(made, everyday.close)
     return made
+
+
+def allocator(config: Config) -> Allocating | None:
+    """Who opens jobs for cards, where this process has the allocator's PIN; a device without such a role has none."""
+    has_pin = config.hsm_allocator_pin_fd is not None or config.hsm_allocator_pin_file is not None
+    if config.hsm_kind == PKCS11 or not has_pin:
+        return None
+    return sim.allocator(config, read_secret(config.hsm_allocator_pin_fd, config.hsm_allocator_pin_file))
 
 
 @contextmanager

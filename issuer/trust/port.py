@@ -181,6 +181,13 @@ class Channels(Protocol):
         """Tell the PIN of a job, once."""
 
 
+class Allocating(Protocol):
+    """The part of the port that opens jobs: whoever uses card keys does not also say for how many cards."""
+
+    def allocate(self, job: str) -> None:
+        """Open a job for one card, whichever it is used with first. Again for the same job: nothing more."""
+
+
 class Describing(Protocol):
     """The part of the port that says what stands behind it."""
 

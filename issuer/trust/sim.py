@@ -184,6 +184,18 @@ class Sim:
             return self._user.derive_check(master_label, kdd, kvn)
 
 
+class Allocator:
+    """The HSM as the role `allocator`: opens jobs, and nothing else."""
+
+    def __init__(self, allocator: Client) -> None:
+        self._allocator = allocator
+
+    def allocate(self, job: str) -> None:
+        """Open a job for one card."""
+        with _translated():
+            self._allocator.allocate(job)
+
+
 class Ceremony(Sim):
     """The HSM with the security officer present: makes keys and signs with root keys.
 
@@ -255,6 +267,14 @@ def connect(config: Config) -> Sim:
     """
     opened = open_client(config, Role.USER, read_secret(config.hsm_pin_fd, config.hsm_pin_file))
     made = Sim(opened)
+    weakref.finalize(made, opened.close)
+    return made
+
+
+def allocator(config: Config, pin: Secret) -> Allocator:
+    """The allocator of this installation; its connection is closed with the last reference to it."""
+    opened = open_client(config, Role.ALLOCATOR, pin)
+    made = Allocator(opened)
     weakref.finalize(made, opened.close)
     return made
 

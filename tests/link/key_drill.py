@@ -165,15 +165,15 @@ def tap(door: Daemon, blank: Blank) -> str:
 
 @contextmanager
 def open_key_room(
-    folder: Path, persons: int = 1, roots: tuple[int, int] = (1, 1), options: tuple[str, ...] = ()
+    folder: Path, persons: int = 1, roots: tuple[int, int] = (1, 1), allocator_pin: str | None = None
 ) -> Iterator[KeyRoom]:
     """Start an HSM, make every key by `issuer keys init`, with a second officer who agrees where it takes two."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
-    hsm = HsmProcess(folder).start(
-        "--init", "--persons-needed", str(persons), *options, secret=SECRET | {"officers": OFFICERS}
-    )
+    pins = PINS | ({"allocator": allocator_pin} if allocator_pin is not None else {})
+    given = SECRET | {"pins": pins, "officers": OFFICERS}
+    hsm = HsmProcess(folder).start("--init", "--persons-needed", str(persons), secret=given)
     engine = database.engine_at(f"sqlite:///{folder / 'centre.db'}")
     room: KeyRoom | None = None
     with ExitStack() as stack:
