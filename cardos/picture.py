@@ -182,16 +182,25 @@ def _certificate(card: Persistent, row: Key | None, now: datetime) -> tuple[str,
         der = decode_certificate(unwrap_object(tag, card.objects[tag])).certificate
         certificate = x509.load_der_x509_certificate(der)
         names = [str(one.value) for one in certificate.subject]
-        return ", ".join(names), f"{certificate.not_valid_after_utc:%d/%m/%Y}", certificate.not_valid_after_utc < now
-    except (Malformed, ValueError):
+        return (
+            _printable(", ".join(names)),
+            f"{certificate.not_valid_after_utc:%d/%m/%Y}",
+            certificate.not_valid_after_utc < now,
+        )
+    except (Malformed, ValueError, x509.InvalidVersion):
         return "", "", False
+
+
+def _printable(said: str) -> str:
+    """Without what would move a terminal's cursor or break a drawing: the card may hold anybody's certificate."""
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in said)
 
 
 def _object(tag: int, answer: bytes, texts: Texts) -> ObjectLine:
     row = CONTAINERS.get(tag)
-    # a tool's own object: SP 800-73 says nothing of it, the card lets anybody read it over contact
+    # a tool's own object: SP 800-73 says nothing of it; the card lets anybody read it over contact and nobody else
     contact = row.read_access(Interface.CONTACT) if row is not None else Access.ALWAYS
-    contactless = row.read_access(Interface.CONTACTLESS) if row is not None else Access.VCI
+    contactless = row.read_access(Interface.CONTACTLESS) if row is not None else Access.NEVER
     return ObjectLine(
         tag,
         object_name(texts, tag),

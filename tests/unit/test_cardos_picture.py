@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 from card_certificates import certificate
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from cardlink.gp.inventory import LifeCycle
 from cardlink.piv import commands as piv
@@ -75,6 +79,20 @@ def test_no_secret_is_shown(lang: str) -> None:
         for key in one.keys.values():
             assert key.private.hex() not in shown.lower()
         assert (b"\x5e" * 16).hex() not in shown.lower()
+
+
+def test_a_certificate_moves_no_cursor_and_breaks_no_drawing() -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Nguyễn\x1b[2J<b>\x00")])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, NOW, NOW + timedelta(days=1))
+    der = builder.sign(key, SHA256()).public_bytes(Encoding.DER)
+    one, texts = card(), Texts("en")
+    one.commit([StoredObject(0x5FC105, piv.wrap_object(0x5FC105, encode_certificate(der)))])
+    view = view_of(one, "a", texts, NOW)
+    for shown in (as_text(view, texts), as_svg(view, texts)):
+        assert "Nguyễn\N{REPLACEMENT CHARACTER}[2J" in shown
+        assert "\x1b" not in shown
+    ET.fromstring(as_svg(view, texts))  # noqa: S314 our own drawing
 
 
 def test_what_matters_is_said_in_words() -> None:
