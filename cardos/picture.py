@@ -182,11 +182,8 @@ def _certificate(card: Persistent, row: Key | None, now: datetime) -> tuple[str,
         der = decode_certificate(unwrap_object(tag, card.objects[tag])).certificate
         certificate = x509.load_der_x509_certificate(der)
         names = [str(one.value) for one in certificate.subject]
-        return (
-            _printable(", ".join(names)),
-            f"{certificate.not_valid_after_utc:%d/%m/%Y}",
-            certificate.not_valid_after_utc < now,
-        )
+        ends = certificate.not_valid_after_utc
+        return _printable(", ".join(names)), f"{ends:%d/%m/%Y}", ends < now
     except (Malformed, ValueError, x509.InvalidVersion):
         return "", "", False
 

@@ -124,7 +124,7 @@ def test_the_picture_of_a_full_card_shows_keys_and_objects_and_no_secret(tmp_pat
     store.close()
     assert "    9C  signature                  P-256     generated, PIN at each use\n" in text
     assert "    5FC102  CHUID                               22  anybody            anybody\n" in text
-    assert "    5FFF00  tool data                           22  anybody            secure channel\n" in text
+    assert "    5FFF00  tool data                           22  anybody            never\n" in text
     assert private.hex() not in text.lower()
     assert "123456" not in text
 
