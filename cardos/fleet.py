@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cardlink.piv.tables import Interface
 from cardos.card import Card
-from cardos.errors import Failed
+from cardos.errors import Failed, StoreFailed
 from cardos.factory import make_blank
 from cardos.image import FileStore
 from cardos.records import Kind
@@ -72,6 +72,35 @@ class SharedStore:
     def commit(self, changes: Mapping[bytes, bytes | None]) -> None:
         """One assignment is the whole commit."""
         self._records = self._shared.records(apply(self._records, changes))
+
+
+class _Lease:
+    """A card's store for as long as the card is powered.
+
+    A command that a slow card still has before it when it is taken out must not act on the card that is put in again.
+    """
+
+    __slots__ = ("_store",)
+
+    def __init__(self, store: Store) -> None:
+        self._store: Store | None = store
+
+    def load(self) -> dict[bytes, bytes]:
+        """A copy of every record."""
+        return self._held().load()
+
+    def commit(self, changes: Mapping[bytes, bytes | None]) -> None:
+        """Commit, while the card is powered."""
+        self._held().commit(changes)
+
+    def close(self) -> None:
+        """The power is gone."""
+        self._store = None
+
+    def _held(self) -> Store:
+        if self._store is None:
+            raise StoreFailed("the card has no power")
+        return self._store
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +266,8 @@ class Fleet:
         if source is None:
             raise Failed("fleet.no-card", card=name)
         if isinstance(source, SharedStore):
-            return source, _nothing
+            lease = _Lease(source)
+            return lease, lease.close
         opened = source.open()
         return opened, opened.close
 
@@ -248,7 +278,3 @@ def standard_slots(host: str = LOOPBACK) -> dict[str, Slot]:
         Interface.CONTACT.value: Slot(Interface.CONTACT, CONTACT_PORT, host),
         Interface.CONTACTLESS.value: Slot(Interface.CONTACTLESS, CONTACTLESS_PORT, host),
     }
-
-
-def _nothing() -> None:
-    """Close what needs no closing."""

@@ -98,6 +98,17 @@ def test_what_a_card_changed_is_there_when_it_comes_back() -> None:
             assert card.transmit(piv.verify(b"").encode(), CONTACT) == b"\x63\xc4"
 
 
+def test_what_a_card_does_after_it_was_taken_out_changes_nothing() -> None:
+    fleet = Fleet()
+    (name,) = fleet.make(1, KEYS)
+    with fleet.powered(name) as left:
+        left.transmit(piv.select().encode())
+    assert left.transmit(piv.verify(b"654321\xff\xff").encode()) == b"\x65\x81"
+    with fleet.powered(name) as again:
+        again.transmit(piv.select().encode())
+        assert again.transmit(piv.verify(b"").encode()) == b"\x63\xc5"
+
+
 def test_a_card_answers_in_its_slot_and_moves_to_another() -> None:
     with fleet_of(2, "left", "right") as (fleet, readers):
         assert fleet.insert("card-00001", "left")
