@@ -65,7 +65,7 @@ class FileStore:
             os.fsync(fd)
         finally:
             os.close(fd)
-        _sync_directory(path)
+        sync_directory(path)
         return cls(path, secret, sync=sync)
 
     def load(self) -> dict[bytes, bytes]:
@@ -163,7 +163,7 @@ class FileStore:
         self._cipher = AESGCM(_seal_key(self._secret, self._header))
         self._frames, self._end = 1, len(raw)
         try:
-            _sync_directory(self.path)
+            sync_directory(self.path)
         except OSError:
             # after a crash the old file may stand here again: what is written to the new one now could be taken back
             self._is_broken = True
@@ -252,7 +252,8 @@ def _write_all(fd: int, raw: bytes) -> None:
         view = view[os.write(fd, view) :]
 
 
-def _sync_directory(path: Path) -> None:
+def sync_directory(path: Path) -> None:
+    """See to it that a file which was made or renamed stands under its name after a crash of the machine."""
     fd = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(fd)

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from cardos.errors import ImageDamaged, WrongSecret
+from cardos.image import sync_directory
 from cardos.maker import NAME, SEED_BYTES, Maker
 from cardos.sealing import SECRET_BYTES, decode_secret, secret_path
 
@@ -95,3 +96,4 @@ def _write(path: Path, raw: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.rename(fresh, path)
+    sync_directory(path)  # no card may outlive its maker
