@@ -21,7 +21,8 @@ from issuer.database import SessionFactory
 from issuer.errors import NotFound, Refused
 from issuer.policy import Action, Actor, require_anywhere
 from issuer.registry import agencies
-from issuer.trust import allow_list, ca, masters, publication, status
+from issuer.trust import allow_list, ca, masters, publication, revocation, status
+from issuer.trust.crl import CrlReason
 from issuer.trust.port import Ceremony, Signing
 from issuer.trust.publication import Change, nothing
 from issuer.trust.rotation import (
@@ -33,11 +34,13 @@ from issuer.trust.rotation import (
     new_key,
     replace_root,
     rotate_master,
+    take_into_use,
 )
 from issuer.trust.setup import EC, AgencyName
 from issuer.trust.tables import AuthorityRow, CardMasterRow, RootKeyRow, SignerRow
 
 COMPROMISED = "compromised"
+_WHY = {ca.ISSUING: CrlReason.CA_COMPROMISE, ca.CONTENT: CrlReason.KEY_COMPROMISE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,16 +150,20 @@ def _authority(factory: SessionFactory, hsm: Ceremony, actor: Actor, found: Auth
             made.append(_content_under(factory, hsm, made[0], agency, now))
 
     def change(session: Session, signing: Signing) -> None:
-        session.get_one(AuthorityRow, label).state = int(KeyState.COMPROMISED)
+        row = session.get_one(AuthorityRow, label)
+        row.state = int(KeyState.COMPROMISED)
+        revocation.revoke_authority(session, row, _WHY[kind], now)
         if made and kind == ca.ISSUING:
             active_authority(session, ca.CONTENT, code).state = int(KeyState.RETIRED)
         session.flush()
-        for row in made:
-            session.add(copy_of(row))
+        for one in made:
+            take_into_use(session, one)
         facts = {"kind": kind, "replaced_by": [row.label for row in made]}
         audit.append(session, actor, "key.compromised", label, facts, now)
 
     number = publication.publish(factory, hsm, now, change)
+    if kind == ca.ISSUING:
+        revocation.publish_due(factory, hsm, now, ca.ROOT)  # an authority's own list the feed publishes by itself
     with database.reading(factory) as session:
         query = select(Card.uuid).join(CardCertificate, CardCertificate.card_id == Card.id)
         issued = query.where(CardCertificate.issuer_label == label)
@@ -175,8 +182,7 @@ def _content_under(
     with factory() as session, session.begin() as trial:
         active_authority(session, ca.ISSUING, agency.code).state = int(KeyState.COMPROMISED)
         session.flush()
-        session.add(copy_of(authority))
-        session.flush()
+        take_into_use(session, authority)
         row = copy_of(ca.make_content_signer(session, hsm, info.label, agency.code, agency.name, now))
         trial.rollback()
     return row

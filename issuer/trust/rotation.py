@@ -24,6 +24,7 @@ from issuer.policy import Action, Actor, require_anywhere
 from issuer.trust import ca, masters, publication, trust_list
 from issuer.trust.port import Ceremony, KeyExists, KeyInfo, Signing
 from issuer.trust.publication import Change, nothing
+from issuer.trust.revocation_tables import RevocationHead
 from issuer.trust.setup import AES, EC, SIGNS_FOR, VERIFIES_FOR, AgencyName, Roots
 from issuer.trust.tables import AuthorityRow, RootKeyRow, SignerRow, TrustListRow
 
@@ -106,7 +107,7 @@ def rotate_authority(
             raise Refused("trust.rotated_meanwhile", label=row.label)
         row.state, row.signs_until = int(KeyState.RETIRED), now
         session.flush()
-        session.add(copy_of(made))
+        take_into_use(session, made)
         audit.append(session, actor, "key.rotated", made.label, {"replaced": old, "kind": kind}, now)
 
     number = publication.publish(factory, hsm, now, change)
@@ -285,6 +286,16 @@ def make_authority(
         row = copy_of(make(session, hsm, info.label, agency.code, agency.name, now))
         trial.rollback()
     return row
+
+
+def take_into_use(session: Session, made: AuthorityRow) -> None:
+    """Put an authority that was made beside the others into use; an issuing one with its place for lists."""
+    session.add(copy_of(made))
+    if made.kind == ca.ISSUING:
+        above = session.scalars(select(AuthorityRow).where(AuthorityRow.kind == ca.ROOT)).first()
+        lists = session.get(RevocationHead, above.label) if above is not None else None
+        ca.open_lists(session, made.label, lists.url if lists is not None else "")
+    session.flush()
 
 
 def copy_of(row: AuthorityRow) -> AuthorityRow:

@@ -17,7 +17,7 @@ from cardlink.statements.trust import KeyEntry, KeyState, Use
 from issuer import database
 from issuer.access import bundles
 from issuer.cards.tables import Card
-from issuer.trust import masters
+from issuer.trust import masters, revocation
 from issuer.trust.port import HsmError
 from reader_daemon.daemon import Daemon
 
@@ -159,6 +159,9 @@ def test_an_issuing_authority_falls_with_its_content_signer_and_doors_drop_the_a
     room.follows(door)
     anchors = [one for one in room.list_in_force().content.anchors if one.scope == (HOME,)]
     assert len(anchors) == 1
+    with database.reading(room.centre.factory) as session:
+        revoked = {one.label: one.entries for one in revocation.described(session)}
+    assert revoked["x509-root-1"] == 1
     _, blank = room.active_card()  # encoded under the new ones
     opens(room, door, blank)
 
