@@ -39,6 +39,7 @@ from issuer.trust.pkcs11_wire import DEVICE_LOST, Refused
 
 APPLICATION = "themo"
 JOB, STATE = "job:", "state:"
+AUTHORITY_USE = "ca"
 RANDOM_MAX_BYTES = 1024
 EDWARDS25519 = bytes.fromhex("06032b6570")
 """CKA_EC_PARAMS: id-Ed25519 (RFC 8410 §3), as PKCS#11 v3.1 §6.3.5 has it."""
@@ -170,7 +171,9 @@ class Device:
         """Make a key inside. Raises Refused for a label in use and for what the device cannot keep."""
         self._check_new(label)
         mark = Mark.new(kind, use, scope, int(time.time()))
-        if (kind == AES) != (use == CARD_MASTER) or use == TRANSPORT or kind not in (*SIGNING_KINDS, AES):
+        if kind not in (*SIGNING_KINDS, AES):
+            raise Refused("denied", f"no PKCS #11 device makes keys of kind {kind[:16]} for us")
+        if (kind == AES) != (use == CARD_MASTER) or use == TRANSPORT:
             raise Refused("bad-request", f"no key of kind {kind} for use {use}")
         with in_our_words():
             if kind == AES:
@@ -295,6 +298,18 @@ class Device:
             return [key.sign(hashlib.sha256(one).digest(), mechanism=Mechanism.ECDSA) for one in data]
 
         signed: list[bytes] = self.using(label, sign)
+        return signed
+
+    def sign_digest(self, label: str, use: str, digest: bytes) -> bytes:
+        """Sign data of this SHA-256 with ES256: r ‖ s. Keys of use `ca` alone, and no more than that."""
+
+        def sign(entry: Entry) -> bytes:
+            if (entry.mark.use, use) != (AUTHORITY_USE, AUTHORITY_USE) or len(digest) != hashlib.sha256().digest_size:
+                raise Refused("denied", f"{label} signs no digest")
+            signature: bytes = entry.work().sign(digest, mechanism=Mechanism.ECDSA)
+            return signature
+
+        signed: bytes = self.using(label, sign)
         return signed
 
     def mac_with(self, label: str, part: str = "") -> Callable[[bytes], bytes]:

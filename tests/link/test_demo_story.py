@@ -27,6 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 DEMO = str(ROOT / "run")
 LIMIT_S = 300.0
 END_S = 30.0
+SOFTHSM = "/usr/lib/softhsm/libsofthsm2.so"
 SLOTS = ("9a", "9c", "9d", "9e")
 PKCS11_IDS = ("01", "02", "03", "04")
 
@@ -213,3 +214,31 @@ def test_the_story_comes_out_in_this_process_and_leaves_no_key_in_the_clear(tmp_
     store = (tmp_path / "data" / "hsm.store").read_bytes()
     marks = (b"PRIVATE KEY", bytes.fromhex("06072a8648ce3d0201"), b"card-master", b"pins")
     assert [mark for mark in marks if mark in store] == []
+
+
+def test_the_story_comes_out_over_pcscd_with_the_keys_in_softhsm(tmp_path: Path) -> None:
+    argv = [DEMO, "demo", "--once", "--lang", "en", "--tear", "60", "--folder", str(tmp_path)]
+    argv += ["--hsm", f"pkcs11:{SOFTHSM}"]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False, timeout=LIMIT_S)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    told = " ".join(done.stdout.split())
+    for words in (
+        "Keys are held by SoftHSM project SoftHSM v2 2.6 (pkcs11)",
+        "derives_inside",
+        "a real pcscd",
+        "the card was pulled at exchange 60",
+        "GRANTED",
+        "[suspended]",
+        "none can be taken out or changed",
+    ):
+        assert words in told
+    assert not (tmp_path / "data" / "hsm.store").exists()
+
+
+@pytest.mark.parametrize("hsm", ["pkcs11:/nowhere/none.so", SOFTHSM, "sim"])
+def test_a_key_room_that_is_not_there_is_said_at_once(hsm: str) -> None:
+    argv = [command("python"), "-m", "demo", "--once", "--hsm", hsm]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False, timeout=LIMIT_S)
+    assert done.returncode == 2
+    assert "--hsm: " in done.stderr

@@ -1,5 +1,6 @@
 """What the port promises, asked of both adapters: the HSM simulator, and Debian's SoftHSM through PKCS#11."""
 
+import hashlib
 import os
 import threading
 from collections.abc import Iterator
@@ -105,12 +106,31 @@ def test_signatures_verify_one_by_one_and_many_at_once(hsm: Hsm) -> None:
     assert hsm.sign_many(SIGNER, "card", []) == []
 
 
+def test_an_authority_signs_what_is_long_by_its_digest(officer: CeremonyHsm, hsm: Hsm) -> None:
+    officer.generate("x509-ca-1", "ec-p256", "ca", ("H38",))
+    long = bytes(2_000_000)
+    digest = hashlib.sha256(long).digest()
+    signature = hsm.sign_digest("x509-ca-1", "ca", digest)
+    assert hsm.verify("x509-ca-1", long, signature)
+    with refused("denied"):
+        hsm.sign_digest(SIGNER, "card", digest)
+
+
 def test_the_audit_key_signs_with_ed25519(officer: CeremonyHsm, hsm: Hsm) -> None:
     assert hsm.capabilities().has_ed25519
     made = officer.generate("audit-1", "ed25519", "audit", ())
     assert made.public is not None
     assert len(made.public) == 32
     assert hsm.verify("audit-1", b"checkpoint", hsm.sign("audit-1", "audit", b"checkpoint"))
+
+
+def test_a_key_for_after_quantum_computers_is_made_where_that_is_declared(officer: CeremonyHsm, hsm: Hsm) -> None:
+    if not hsm.capabilities().has_ml_dsa:
+        with refused("denied"):
+            officer.generate("identity-H38-2", "ml-dsa-44", "identity", ("H38",))
+        return
+    officer.generate("identity-H38-2", "ml-dsa-44", "identity", ("H38",))
+    assert hsm.verify("identity-H38-2", b"claims", hsm.sign("identity-H38-2", "identity", b"claims"))
 
 
 def test_a_key_signs_for_its_own_use_alone(hsm: Hsm) -> None:
