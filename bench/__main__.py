@@ -6,7 +6,7 @@ import logging
 import subprocess
 import sys
 
-NAMES = ("door", "personalise", "card", "hsm")
+NAMES = ("door", "personalise", "card", "hsm", "certificates")
 
 
 def main() -> int:

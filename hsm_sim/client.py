@@ -205,6 +205,11 @@ class Client(Connection):
         result: list[bytes] = self.call(Op.SIGN_MANY, [label, str(use), list(data)])
         return result
 
+    def sign_digest(self, label: str, use: Use | str, digest: bytes) -> bytes:
+        """Sign what is too long to be sent, by its SHA-256: ES256, keys of use `ca` alone."""
+        result: bytes = self.call(Op.SIGN_DIGEST, [label, str(use), digest])
+        return result
+
     # --- the HSM itself
 
     def status(self) -> HsmStatus:

@@ -34,7 +34,7 @@ HASH_TAIL_BYTES = 1 + 64 + 1  # tab, hex, newline
 SEAL_EVERY_S = 1.0
 SEAL_LABEL = b"themo-hsm-log-1"
 SEALED_MARK = b',"seal","ok","'
-USES_MARKS = (b',"sign","do","', b',"sign_many","do","', b',"open_session","do","')
+USES_MARKS = (b',"sign","do","', b',"sign_many","do","', b',"sign_digest","do","', b',"open_session","do","')
 DAY_MS = 86_400_000
 
 Uses = dict[tuple[str, str, int], int]

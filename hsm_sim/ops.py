@@ -137,6 +137,14 @@ def _sign_many(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> list[by
     return [sign(one, digest) for one, digest in zip(data, digests, strict=True)]
 
 
+def _sign_digest(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> bytes:
+    """Sign what is too long for a frame, by its SHA-256: an ES256 key alone, all others sign the data themselves."""
+    _, use, digest = args
+    if len(digest) != hashlib.sha256().digest_size or target.key is None or target.key.info.kind is not Kind.EC_P256:
+        raise BadRequest("want a SHA-256 digest, and a P-256 key for it")
+    return _signer(target, use)(b"", digest)
+
+
 def _signer(target: Target, use: str) -> Sign:
     """The key's signing function, if the caller means what the key is for."""
     if use != target.use:
@@ -164,6 +172,11 @@ def _signed(args: list[Any]) -> str:
     digest = hashlib.sha256(args[2]).digest()
     args.append(digest)
     return digest.hex()[:32]
+
+
+def _digest(args: list[Any]) -> str:
+    """The same for data that stayed with the caller."""
+    return bytes(args[2]).hex()[:32]
 
 
 def _signed_many(args: list[Any]) -> str:
@@ -194,6 +207,7 @@ SPECS: dict[str, Spec] = {
     Op.CAPS: Spec((), no_key, _caps),
     Op.SIGN: Spec((S, S, B), by_label, _sign, _signed, _one),
     Op.SIGN_MANY: Spec((S, S, L), by_label, _sign_many, _signed_many, _as_many),
+    Op.SIGN_DIGEST: Spec((S, S, B), by_label, _sign_digest, _digest, _one),
     Op.RANDOM: Spec((I,), no_key, _random),
     Op.LOG_HEAD: Spec((), no_key, _log_head),
     **CARD_SPECS,

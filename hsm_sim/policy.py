@@ -30,6 +30,7 @@ class Op(StrEnum):
     ALLOCATE = "allocate"
     SIGN = "sign"
     SIGN_MANY = "sign_many"
+    SIGN_DIGEST = "sign_digest"
     RANDOM = "random"
     DERIVE_CHECK = "derive_check"
     DERIVE_CHECKS = "derive_checks"
@@ -75,6 +76,7 @@ ALLOWED: dict[Op, dict[Role, frozenset[Use | None]]] = {
     Op.ALLOCATE: {Role.ALLOCATOR: NO_KEY},
     Op.SIGN: {Role.USER: EVERYDAY, Role.SO: frozenset({Use.ROOT})},
     Op.SIGN_MANY: {Role.USER: EVERYDAY, Role.SO: frozenset({Use.ROOT})},
+    Op.SIGN_DIGEST: {Role.USER: frozenset({Use.CA})},  # revocation lists are longer than a frame
     Op.RANDOM: {Role.USER: NO_KEY, Role.SO: NO_KEY},
     Op.DERIVE_CHECK: {Role.USER: frozenset({Use.CARD_MASTER}), Role.SO: frozenset({Use.CARD_MASTER})},
     Op.DERIVE_CHECKS: {Role.USER: frozenset({Use.CARD_MASTER}), Role.SO: frozenset({Use.CARD_MASTER})},

@@ -3,6 +3,7 @@
 Every private key stays in the HSM; certificates are built in `issuer/trust/x509.py` and signed through the port.
 """
 
+import hashlib
 import secrets
 import uuid
 from collections.abc import Sequence
@@ -29,6 +30,8 @@ OCSP_USE = "ocsp"
 KEY_USE = {ROOT: "root", ISSUING: "ca", CONTENT: "content"}
 SIGNS_YEARS = {ROOT: 10, ISSUING: 4, CONTENT: 4}
 """How long each signs: what it signs last must end before it does (4 + 11 = 15 for the content signer's issuer)."""
+LONG_BYTES = 64 * 1024
+"""What is longer, a revocation list, goes to the HSM as its digest: an HSM takes no megabytes."""
 ROOT_COMMON_NAME = "Thẻ Mở Root CA"
 
 
@@ -252,6 +255,8 @@ def _numbered(session: Session, kind: str, agency_code: str, common_name: str) -
 
 def _signing(hsm: Signing, label: str, kind: str) -> x509.Sign:
     def sign(data: bytes) -> bytes:
+        if kind == ISSUING and len(data) > LONG_BYTES:
+            return hsm.sign_digest(label, KEY_USE[kind], hashlib.sha256(data).digest())
         return hsm.sign(label, KEY_USE[kind], data)
 
     return sign

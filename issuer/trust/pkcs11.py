@@ -203,6 +203,11 @@ class Pkcs11:
         signed: list[bytes] = self._of(use).call("sign_many", label, use, list(data))
         return signed
 
+    def sign_digest(self, label: str, use: str, digest: bytes) -> bytes:
+        """Sign what is long, by its SHA-256."""
+        signed: bytes = self._of(use).call("sign_digest", label, use, digest)
+        return signed
+
     def verify(self, label: str, data: bytes, signature: bytes) -> bool:
         """Say whether this key signed these data."""
         return is_signature(self.info(label), data, signature)

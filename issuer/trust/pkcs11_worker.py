@@ -44,6 +44,7 @@ class Worker:
             "load_transport": lambda label, *keys: device.load_transport(label, keys, int(time.time())).to_wire(),
             "set_state": device.set_state,
             "sign_many": self._sign_many,
+            "sign_digest": device.sign_digest,
             "random": device.random,
             "open_session": cards.open_session,
             "wrap": cards.wrap,

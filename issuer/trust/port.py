@@ -120,6 +120,9 @@ class Signing(Protocol):
     def sign_many(self, label: str, use: str, data: Sequence[bytes]) -> list[bytes]:
         """Sign each of several with one call."""
 
+    def sign_digest(self, label: str, use: str, digest: bytes) -> bytes:
+        """Sign with ES256 what is long, by its SHA-256: revocation lists, with a key of use `ca`."""
+
     def random(self, n: int) -> bytes:
         """Draw random bytes."""
 

@@ -27,7 +27,10 @@ class RevokedCertificate(Base):
     """One certificate that is, or was, on a list. `reason` is a CRLReason; 8: it was on hold and counts again."""
 
     __tablename__ = "revoked_certificates"
-    __table_args__ = (Index("ix_revoked_certificates_changed", "issuer_label", "changed"),)
+    __table_args__ = (
+        Index("ix_revoked_certificates_changed", "issuer_label", "changed"),
+        {"sqlite_with_rowid": False},  # kept in the order in which a list is written
+    )
 
     issuer_label: Mapped[str] = mapped_column(ForeignKey("authorities.label"), primary_key=True)
     serial: Mapped[str] = mapped_column(primary_key=True)  # hex, 40 digits

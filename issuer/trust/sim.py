@@ -92,6 +92,11 @@ class Sim:
         with _translated():
             return self._user.sign_many(label, use, data)
 
+    def sign_digest(self, label: str, use: str, digest: bytes) -> bytes:
+        """Sign what is long, by its SHA-256."""
+        with _translated():
+            return self._user.sign_digest(label, use, digest)
+
     def verify(self, label: str, data: bytes, signature: bytes) -> bool:
         """Say whether this key signed these data."""
         return is_signature(self.info(label), data, signature)

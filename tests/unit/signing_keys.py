@@ -1,4 +1,4 @@
-"""A small real signer for tests that need no HSM process: P-256 keys in memory, behind the port's signing part."""
+"""A small real signer for tests that need no HSM process: keys in memory, behind the port's signing part."""
 
 import secrets
 from collections.abc import Sequence
@@ -6,8 +6,8 @@ from dataclasses import fields
 from datetime import datetime, timedelta
 
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from sqlalchemy.orm import Session
 
@@ -26,9 +26,14 @@ class LocalKeys:
     """Keys by label and use."""
 
     def __init__(self) -> None:
-        self.made: dict[str, tuple[ec.EllipticCurvePrivateKey, KeyInfo]] = {}
+        self.made: dict[str, tuple[ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey, KeyInfo]] = {}
 
     def generate(self, label: str, kind: str, use: str, scope: tuple[str, ...]) -> KeyInfo:
+        if kind == "ed25519":
+            edwards = ed25519.Ed25519PrivateKey.generate()
+            info = KeyInfo(label, kind, use, scope, edwards.public_key().public_bytes_raw(), "active")
+            self.made[label] = edwards, info
+            return info
         key = ec.generate_private_key(ec.SECP256R1())
         point = key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
         info = KeyInfo(label, kind, use, scope, point, "active")
@@ -45,10 +50,17 @@ class LocalKeys:
         key, info = self.made[label]
         if info.use != use:
             raise PermissionError(f"{label} is for {info.use}, not {use}")
-        return sign_with(key, data)
+        return key.sign(data) if isinstance(key, ed25519.Ed25519PrivateKey) else sign_with(key, data)
 
     def sign_many(self, label: str, use: str, data: Sequence[bytes]) -> list[bytes]:
         return [self.sign(label, use, one) for one in data]
+
+    def sign_digest(self, label: str, use: str, digest: bytes) -> bytes:
+        key, info = self.made[label]
+        if (info.use, use) != ("ca", "ca"):
+            raise PermissionError(f"{label} signs no digest")
+        r, s = decode_dss_signature(key.sign(digest, ec.ECDSA(Prehashed(hashes.SHA256()))))
+        return r.to_bytes(32, "big") + s.to_bytes(32, "big")
 
     def random(self, n: int) -> bytes:
         return secrets.token_bytes(n)
@@ -66,7 +78,9 @@ class LocalKeys:
         return is_signature(self.info(label), data, signature)
 
     def cose_key(self, label: str) -> CoseKey:
-        return from_public_key(self.made[label][0].public_key())
+        key = self.made[label][0]
+        assert isinstance(key, ec.EllipticCurvePrivateKey)
+        return from_public_key(key.public_key())
 
 
 def add_signer(session: Session, keys: LocalKeys, use: str, agency_code: str, now: datetime) -> str:

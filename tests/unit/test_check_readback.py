@@ -27,7 +27,7 @@ from cardlink.piv.tables import (
 from cardlink.statements.card import read_card_credential
 from cardlink.statements.identity import Identity, issue_identity, read_identity
 from cardlink.statements.refusal import Reason, Refused
-from issuer.trust import cms, profiles, x509
+from issuer.trust import cms, profiles
 from issuer.trust.ca import ContentSigner
 
 FILE = load("card")

@@ -38,6 +38,7 @@ def upgrade() -> None:
             ["issuer_label"], ["authorities.label"], name=op.f("fk_revoked_certificates_issuer_label")
         ),
         sa.PrimaryKeyConstraint("issuer_label", "serial", name=op.f("pk_revoked_certificates")),
+        sqlite_with_rowid=False,
     )
     op.create_index("ix_revoked_certificates_changed", "revoked_certificates", ["issuer_label", "changed"])
     op.create_table(
