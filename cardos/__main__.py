@@ -6,17 +6,23 @@ Exit 0 done, 1 failed, 2 wrong usage.
 import logging
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
+from pathlib import Path
 
 from cardlink.errors import Malformed
 from cardos.cli import cards, reading, remote, serve
 from cardos.cli.parser import Commands
 from cardos.errors import Failed, StoreFailed
 from cardos.messages.catalogue import Texts, chosen_language
+from cardos.sealing import SUFFIX
 from cardos.trace import TRAFFIC
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; 0 done, 1 failed, 2 wrong usage."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal without Vietnamese letters still gets its answer
     arguments = list(sys.argv[1:] if argv is None else argv)
     texts = Texts(chosen_language(arguments))
     commands = Commands(texts)
@@ -32,18 +38,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Failed as failed:
         why, hint = failed.why(texts), failed.hint_in(texts)
     except FileNotFoundError as error:
-        why, hint = texts("file.missing", path=error.filename), texts("hint.file.missing")
+        why, hint = texts("file.missing", path=error.filename), _what_to_do(Path(error.filename), texts)
     except FileExistsError as error:
         why, hint = texts("file.exists", path=error.filename), texts("hint.file.exists")
     except BrokenPipeError:
         sys.stderr.close()
         return 1
+    except UnicodeDecodeError:
+        why, hint = texts("file.not-text"), texts("hint.file.not-text")
     except (OSError, Malformed, StoreFailed) as error:
         why, hint = str(error), texts("hint.file.failed")
     print(f"cardos: error: {why}", file=sys.stderr)
     if hint is not None:
         print(f"cardos: hint: {hint}", file=sys.stderr)
     return 1
+
+
+def _what_to_do(path: Path, texts: Texts) -> str:
+    """What helps against a file that is not there: its folder, a card to make first, or another name."""
+    if not path.parent.is_dir():
+        return texts("hint.file.no-folder", folder=path.parent)
+    is_card = path.suffix == SUFFIX or path.name.endswith(f"{SUFFIX}.key")
+    return texts("hint.file.missing" if is_card else "hint.file.look")
 
 
 if __name__ == "__main__":

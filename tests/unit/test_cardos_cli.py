@@ -2,6 +2,8 @@
 
 import os
 import re
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -173,6 +175,37 @@ def test_an_error_says_why_and_what_to_do(
     assert lines[0].startswith("cardos: error: ")
     assert words in lines[0]
     assert lines[1].startswith("cardos: hint: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("nowhere/a.card", "make the folder"), ("none.card", "make a card with"), ("none.txt", "look at the name")],
+)
+def test_a_missing_file_gets_a_hint_that_fits_it(
+    name: str, hint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["trace", str(tmp_path / name)] if name.endswith(".txt") else ["inspect", "--image", str(tmp_path / name)]
+    assert main(command) == 1
+    assert f"cardos: hint: {hint}" in capsys.readouterr().err
+
+
+def test_a_file_of_keys_that_is_no_text_is_an_error_and_no_crash(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "keys").write_bytes(b"\xff\xfe")
+    keys = ["--transport-keys-file", str(tmp_path / "keys")]
+    assert main(["blank", "--image", str(tmp_path / "a.card"), "--serial", "00" * 10, *keys]) == 1
+    assert "is not text" in capsys.readouterr().err
+
+
+def test_a_terminal_without_vietnamese_letters_still_gets_its_answer(tmp_path: Path) -> None:
+    image = make(tmp_path)
+    shown = subprocess.run(
+        [sys.executable, "-m", "cardos", "--lang", "vi", "inspect", "--image", str(image)],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "PIN" in shown.stdout
+    assert "\\u" in shown.stdout
 
 
 def test_wrong_usage_is_exit_2() -> None:
