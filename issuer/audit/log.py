@@ -1,14 +1,18 @@
-"""Append to the audit log, read it, check its chain of hashes (docs/formats.md, F10: its simple form)."""
+"""Append to the audit log, read it, check its chain of hashes (docs/formats.md, F10).
+
+The tree over the rows grows behind them (issuer/audit/tree.py): an act pays for its row alone.
+"""
 
 import hashlib
 import json
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 
 from issuer import database
@@ -18,6 +22,17 @@ from issuer.policy import Actor
 BEGINNING = bytes(32)
 """What stands as `previous` of the first row."""
 BATCH_ROWS = 2000
+COLUMNS = (
+    AuditRow.n,
+    AuditRow.at,
+    AuditRow.actor,
+    AuditRow.actor_id,
+    AuditRow.action,
+    AuditRow.subject,
+    AuditRow.facts,
+    AuditRow.previous,
+    AuditRow.hash,
+)
 
 
 class Break(StrEnum):
@@ -26,6 +41,9 @@ class Break(StrEnum):
     NUMBER = "number"
     LINK = "link"
     HASH = "hash"
+    TREE = "tree"  # not the row that the tree holds
+    CHECKPOINT = "checkpoint"  # a signed checkpoint says something else of the rows up to here
+    SHORT = "short"  # rows that a tree or checkpoint covers are not there any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +60,9 @@ class Broken:
 
     n: int
     how: Break
+
+
+OnRow = Callable[[int, bytes], Broken | None]
 
 
 def append(
@@ -73,22 +94,51 @@ def append(
     return row
 
 
-def verify(session: Session) -> Intact | Broken:
+def verify(session: Session, on_row: OnRow | None = None) -> Intact | Broken:
     """Read the whole log and name the first row that was altered, renumbered, taken out or put in.
 
-    A log cut off at its end is intact as far as it goes: compare `head` with one noted elsewhere.
+    `on_row` gets each row's number and leaf, and may name a break of its own. A log cut off at its end is intact as far
+    as it goes: compare it with a checkpoint (issuer/audit/checkpoints.py), or `head` with one noted elsewhere.
     """
     n, previous = 0, BEGINNING
-    for row in _all(session):
-        if row.n != n + 1:
-            return Broken(n + 1, Break.NUMBER)
-        if row.previous != previous:
-            return Broken(row.n, Break.LINK)
-        leaf = _leaf(row.n, row.at, row.actor, row.actor_id, row.action, row.subject, row.facts)
-        if row.hash != _chain(previous, leaf):
-            return Broken(row.n, Break.HASH)
-        n, previous = row.n, row.hash
+    while rows := rows_after(session, n):
+        checked = check_rows(rows, n, previous)
+        if isinstance(checked, Broken):
+            return checked
+        for leaf in checked:
+            n += 1
+            found = on_row(n, leaf) if on_row is not None else None
+            if found is not None:
+                return found
+        previous = rows[-1].hash
     return Intact(n, previous)
+
+
+def rows_after(session: Session, n: int, limit: int = BATCH_ROWS) -> Sequence[Row[Any]]:
+    """The next rows after number n, without the objects: there may be millions."""
+    return session.execute(select(*COLUMNS).where(AuditRow.n > n).order_by(AuditRow.n).limit(limit)).all()
+
+
+def check_rows(rows: Iterable[Row[Any]], n: int, previous: bytes) -> list[bytes] | Broken:
+    """The leaves of rows that follow number n, whose hash is `previous`; or the first that does not fit."""
+    leaves: list[bytes] = []
+    for row in rows:
+        n += 1
+        if row.n != n:
+            return Broken(n, Break.NUMBER)
+        if row.previous != previous:
+            return Broken(n, Break.LINK)
+        leaf = leaf_of(row)
+        if row.hash != _chain(previous, leaf):
+            return Broken(n, Break.HASH)
+        leaves.append(leaf)
+        previous = row.hash
+    return leaves
+
+
+def leaf_of(row: Row[Any] | AuditRow) -> bytes:
+    """What the chain and the tree hash of a row."""
+    return _leaf(row.n, row.at, row.actor, row.actor_id, row.action, row.subject, row.facts)
 
 
 def entries(
@@ -111,16 +161,6 @@ def entries(
     if actor_id is not None:
         query = query.where(AuditRow.actor_id == actor_id)
     return session.scalars(query).all()
-
-
-def _all(session: Session) -> Iterator[AuditRow]:
-    seen = -1
-    while batch := session.scalars(
-        select(AuditRow).where(AuditRow.n > seen).order_by(AuditRow.n).limit(BATCH_ROWS)
-    ).all():
-        yield from batch
-        seen = batch[-1].n
-        session.expunge_all()
 
 
 def _plain(value: object) -> object:

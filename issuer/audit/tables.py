@@ -1,4 +1,4 @@
-"""The table of the audit log."""
+"""The tables of the audit log: its rows, its Merkle tree, the checkpoints and who signed them."""
 
 import uuid
 from datetime import datetime
@@ -23,3 +23,34 @@ class AuditRow(Base):
     facts: Mapped[dict[str, Any]]
     previous: Mapped[bytes]
     hash: Mapped[bytes]
+
+
+class TileRow(Base):
+    """Up to 256 hashes of the tree side by side: of leaves on level 0, of full tiles of the level below above it."""
+
+    __tablename__ = "audit_tiles"
+
+    level: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    n: Mapped[int] = mapped_column(BigInt, primary_key=True, autoincrement=False)
+    hashes: Mapped[bytes]
+
+
+class CheckpointRow(Base):
+    """One signed checkpoint: the tree of the first `size` rows. Never changed."""
+
+    __tablename__ = "audit_checkpoints"
+
+    size: Mapped[int] = mapped_column(BigInt, primary_key=True, autoincrement=False)
+    at: Mapped[datetime]
+    note: Mapped[str]
+
+
+class AuditKeyRow(Base):
+    """One Ed25519 key of use audit; the newest signs. `name` is the log's, the same for all of them."""
+
+    __tablename__ = "audit_keys"
+
+    label: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    public: Mapped[bytes]
+    since: Mapped[datetime]

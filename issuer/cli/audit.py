@@ -1,16 +1,22 @@
-"""`issuer audit`: read the log and check it."""
+"""`issuer audit`: read the log and check it, sign checkpoints, hand out proofs and check them."""
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from issuer import database, policy
-from issuer.audit import log
+from issuer.audit import checkpoints, log, proof
 from issuer.audit.log import Broken
+from issuer.audit.note import NoteKey
+from issuer.audit.proof import ProvenRow
 from issuer.cli.common import desk_of, print_table
 from issuer.errors import Refused
 from issuer.policy import Action
+from issuer.trust.connect import connect
+
+Out = Annotated[Path | None, typer.Option(help="cli.audit.out")]
 
 app = typer.Typer(help="cli.group.audit", no_args_is_help=True)
 
@@ -22,14 +28,15 @@ def attach(parent: typer.Typer) -> None:
 
 @app.command(help="cli.audit.verify")
 def verify(context: typer.Context) -> None:
-    """Check the whole chain; exit 1 and the row's number if one is not as it was written."""
+    """Check chain, tree and checkpoints; exit 1 and the row's number if one is not as it was written."""
     desk = desk_of(context)
     policy.require_anywhere(desk.actor, Action.AUDIT_VIEW)
     with database.reading(desk.factory) as session:
-        found = log.verify(session)
+        found = checkpoints.verify(session)
     if isinstance(found, Broken):
         raise Refused(f"audit.broken_{found.how}", n=found.n)
-    desk.say("cli.audit.intact", rows=found.rows, head=found.head.hex())
+    desk.say("cli.audit.intact", rows=found.chain.rows, head=found.chain.head.hex())
+    desk.say("cli.audit.covered", checkpoints=found.checkpoints, uncovered=found.uncovered)
 
 
 @app.command("list", help="cli.audit.list")
@@ -52,3 +59,82 @@ def list_rows(
             for row in rows
         ],
     )
+
+
+@app.command(help="cli.audit.checkpoint")
+def checkpoint(context: typer.Context, out: Out = None) -> None:
+    """Sign what the log holds now, for somebody else to keep."""
+    desk = desk_of(context)
+    policy.require_anywhere(desk.actor, Action.AUDIT_VIEW)
+    _give(checkpoints.make(desk.factory, connect(desk.config), desk.now()).note, out)
+
+
+@app.command(help="cli.audit.key")
+def key(context: typer.Context) -> None:
+    """Print the keys that checkpoints are checked with, the newest first."""
+    desk = desk_of(context)
+    with database.reading(desk.factory) as session:
+        for one in checkpoints.keys(session):
+            print(one)
+
+
+@app.command(help="cli.audit.prove")
+def prove(
+    context: typer.Context, n: Annotated[int, typer.Argument(min=1, help="cli.audit.row")], out: Out = None
+) -> None:
+    """Write the proof that a row stands in the log, under the last checkpoint."""
+    desk = desk_of(context)
+    policy.require_anywhere(desk.actor, Action.AUDIT_VIEW)
+    with database.reading(desk.factory) as session:
+        text = checkpoints.prove_row(session, n)
+    _give(text, out)
+
+
+@app.command(help="cli.audit.prove_growth")
+def prove_growth(
+    context: typer.Context, noted: Annotated[Path, typer.Argument(help="cli.audit.noted")], out: Out = None
+) -> None:
+    """Write the proof that the log goes on from a checkpoint kept elsewhere."""
+    desk = desk_of(context)
+    policy.require_anywhere(desk.actor, Action.AUDIT_VIEW)
+    with database.reading(desk.factory) as session:
+        text = checkpoints.prove_growth(session, _read(noted))
+    _give(text, out)
+
+
+@app.command(help="cli.audit.check_proof")
+def check_proof(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="cli.audit.file")],
+    keys: Annotated[list[str], typer.Option("--key", help="cli.audit.of_key")],
+    noted: Annotated[Path | None, typer.Option("--noted", help="cli.audit.noted")] = None,
+) -> None:
+    """Check a proof of either kind, without the database and the settings of any installation."""
+    desk = desk_of(context)
+    proven = proof.check(_read(file), [NoteKey.read(one) for one in keys])
+    if isinstance(proven, ProvenRow):
+        if noted is not None:
+            raise Refused("audit.noted_needs_growth")
+        print(proven.entry.decode())
+        desk.say("cli.audit.row_proven", n=proven.n, origin=proven.checkpoint.origin, size=proven.checkpoint.size)
+        return
+    if noted is not None and _read(noted) != proven.old.note:
+        raise Refused("audit.other_checkpoint", size=proven.old.size)
+    desk.say("cli.audit.growth_proven", old=proven.old.size, new=proven.new.size, origin=proven.new.origin)
+
+
+def _read(path: Path) -> str:
+    try:
+        raw = path.read_bytes()
+        return raw.decode()
+    except OSError as error:
+        raise Refused("audit.cannot_read", path=str(path), why=error.strerror or "") from error
+    except UnicodeDecodeError as error:
+        raise Refused("audit.bad_proof", why="no text") from error
+
+
+def _give(text: str, out: Path | None) -> None:
+    if out is None:
+        print(text, end="")
+    else:
+        out.write_text(text, encoding="utf-8", newline="\n")

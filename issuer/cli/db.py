@@ -7,7 +7,9 @@ import typer
 
 from issuer import database
 from issuer.accounts.form_key import form_key
-from issuer.cli.common import desk_of, print_table
+from issuer.audit import tree
+from issuer.audit.log import Broken
+from issuer.cli.common import Desk, desk_of, print_table
 from issuer.errors import Refused
 from issuer.migrations import schema
 from issuer.registry import agencies, positions
@@ -31,8 +33,7 @@ def init(
     config = desk.config
     config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     form_key(config.data_dir)
-    revision = schema.upgrade(database.engine(config))
-    desk.say("cli.db.upgraded", revision=revision)
+    _upgrade(desk)
     if empty:
         return
     with database.transaction(desk.factory) as session:
@@ -54,7 +55,15 @@ def upgrade(context: typer.Context) -> None:
     """Bring the database's tables to this version's form."""
     desk = desk_of(context)
     desk.config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _upgrade(desk)
+
+
+def _upgrade(desk: Desk) -> None:
+    """The tables, then what is derived from their rows: the tree over the audit log."""
     desk.say("cli.db.upgraded", revision=schema.upgrade(database.engine(desk.config)))
+    found = tree.grow(desk.factory)
+    if isinstance(found, Broken):
+        raise Refused(f"audit.broken_{found.how}", n=found.n)
 
 
 @app.command(help="cli.db.status")

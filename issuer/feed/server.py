@@ -42,6 +42,7 @@ BEAT_EVERY_S = 5.0
 SNAPSHOT_EVERY_S = 1.0
 UPKEEP_EVERY_S = 60.0
 REVOCATION_EVERY_S = 5.0
+AUDIT_EVERY_S = 5.0
 REST_AFTER_FAULT_S = 1.0
 
 
@@ -117,6 +118,12 @@ class Server:
         await feed.in_thread(feed.signers, partial(feed.signer.publish_revocations, feed.clock()))
         await asyncio.sleep(REVOCATION_EVERY_S)
 
+    async def checkpoint_audit(self) -> None:
+        """Keep the audit log under checkpoints; a log that was changed gets none, and is told about again and again."""
+        await asyncio.sleep(AUDIT_EVERY_S)
+        feed = self.feed
+        await feed.in_thread(feed.signers, partial(feed.signer.checkpoint, feed.clock()))
+
 
 async def serve(config: Config, hsm: Signing, on_ready: Callable[[str], None]) -> None:
     """Run until SIGTERM or SIGINT. Raises Refused when another feed of this installation runs, OSError for the port."""
@@ -161,7 +168,14 @@ async def running(config: Config, hsm: Signing) -> AsyncIterator[Server]:
         )
         server = Server(feed, number, asyncio.Event())
         with _poke_socket(config.feed_poke, server.poked):
-            jobs = (server.look, server.beat, server.refresh_snapshots, server.upkeep, server.publish_revocations)
+            jobs = (
+                server.look,
+                server.beat,
+                server.refresh_snapshots,
+                server.upkeep,
+                server.publish_revocations,
+                server.checkpoint_audit,
+            )
             tasks = [asyncio.create_task(_forever(job)) for job in jobs]
             try:
                 yield server

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from issuer import database
 from issuer.access import bundles
+from issuer.audit import checkpoints
 from issuer.database import SessionFactory
 from issuer.trust import ocsp_responder, revocation, status
 from issuer.trust.port import Signing
@@ -54,10 +55,15 @@ class FeedSigner:
         """Ask the tables again: a trust list came, and with it perhaps another key."""
         self.held = None
 
+    def checkpoint(self, now: datetime) -> bool:
+        """Sign a checkpoint of the audit log if one is due. Raises HsmError, and Refused for a log that was changed."""
+        return checkpoints.make_due(self.factory, self.hsm, now) is not None
+
     def publish_revocations(self, now: datetime) -> int:
         """Publish the lists of issuing authorities that are due. Answers how many. Raises HsmError, NotFound."""
+        made = revocation.publish_due(self.factory, self.hsm, now)
         ocsp_responder.renew(self.factory, self.hsm, now)
-        return len(revocation.publish_due(self.factory, self.hsm, now))
+        return len(made)
 
     def signer(self, now: datetime) -> Signer:
         """The key that signs now. Raises NotFound."""

@@ -13,7 +13,9 @@ from sqlalchemy.orm import Session
 
 from cardlink.statements.cose_key import from_point
 from cardlink.statements.trust import KeyState
+from issuer.audit import checkpoints
 from issuer.audit import log as audit
+from issuer.audit.tables import AuditKeyRow
 from issuer.errors import Refused
 from issuer.policy import Action, Actor, require_anywhere
 from issuer.trust import ca, masters, signers, status, trust_list
@@ -78,6 +80,7 @@ def init(
     work.make_roots(roots)
     work.make_x509_root(installation)
     work.make_master()
+    work.make_audit_key(installation.code)
     for use in signers.INSTALLATION_USES:
         work.make_signer(use, installation.code)
     for agency in agencies:
@@ -90,7 +93,7 @@ def init(
 def count_keys(roots: int, agencies: int) -> int:
     """How many keys a new installation gets: for a progress display."""
     of_agency = len(signers.AGENCY_USES) + 3  # and its issuing authority, content signer and OCSP key
-    return roots + 2 + len(signers.INSTALLATION_USES) + agencies * of_agency
+    return roots + 3 + len(signers.INSTALLATION_USES) + agencies * of_agency
 
 
 def load_transport(
@@ -144,6 +147,12 @@ class _Work:
     def make_master(self) -> None:
         """Make the master key that the keys of cards are derived from (docs/formats.md, F11)."""
         self.key(CARD_MASTER, AES, CARD_MASTER_USE, ())
+
+    def make_audit_key(self, installation: str) -> None:
+        """Make the key that signs checkpoints of the audit log (docs/formats.md, F10)."""
+        if self.session.scalars(select(AuditKeyRow).limit(1)).first() is None:
+            info = self.key(f"audit-{installation}-1", checkpoints.KIND, checkpoints.USE, (installation,))
+            checkpoints.add_key(self.session, info, installation, self.now)
 
     def make_agency(self, agency: AgencyName) -> None:
         """Make the signers, the issuing authority, the content signer and the OCSP key of an agency."""
