@@ -38,7 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Failed as failed:
         why, hint = failed.why(texts), failed.hint_in(texts)
     except FileNotFoundError as error:
-        why, hint = texts("file.missing", path=error.filename), _what_to_do(Path(error.filename), texts)
+        missing = _missing(Path(error.filename))
+        why, hint = missing.why(texts), missing.hint_in(texts)
     except FileExistsError as error:
         why, hint = texts("file.exists", path=error.filename), texts("hint.file.exists")
     except BrokenPipeError:
@@ -54,12 +55,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1
 
 
-def _what_to_do(path: Path, texts: Texts) -> str:
+def _missing(path: Path) -> Failed:
     """What helps against a file that is not there: its folder, a card to make first, or another name."""
     if not path.parent.is_dir():
-        return texts("hint.file.no-folder", folder=path.parent)
+        return Failed("file.no-folder", path=path, folder=path.parent)
     is_card = path.suffix == SUFFIX or path.name.endswith(f"{SUFFIX}.key")
-    return texts("hint.file.missing" if is_card else "hint.file.look")
+    return Failed("file.missing", path=path) if is_card else Failed("file.look", path=path)
 
 
 if __name__ == "__main__":

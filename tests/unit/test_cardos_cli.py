@@ -179,7 +179,7 @@ def test_an_error_says_why_and_what_to_do(
 
 @pytest.mark.parametrize(
     ("name", "hint"),
-    [("nowhere/a.card", "make the folder"), ("none.card", "make a card with"), ("none.txt", "look at the name")],
+    [("nowhere/a.card", "make that folder"), ("none.card", "make a card with"), ("none.txt", "look at the name")],
 )
 def test_a_missing_file_gets_a_hint_that_fits_it(
     name: str, hint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
