@@ -55,11 +55,16 @@ def get_metadata(platform: Platform, command: Command) -> bytes:
 
 
 def set_pin_retries(platform: Platform, command: Command) -> bytes:
-    """SET PIN RETRIES: needs the administrator and the PIN; both references get their factory values."""
+    """SET PIN RETRIES: needs the administrator and the PIN; both references get their factory values.
+
+    An issued card (SECURED) refuses: its PUK would then be the published one, and whoever finds the card unblocks it.
+    """
     name = "SET PIN RETRIES"
     require_admin(platform, name)
     if not platform.volatile.security.pin:
         raise CardStatus(name, SW.SECURITY_STATUS_NOT_SATISFIED)
+    if platform.persistent.life[Owner.CARD] >= LifeCycle.SECURED:
+        raise CardStatus(name, SW.CONDITIONS_NOT_SATISFIED)
     pin_tries, puk_tries = parse_set_pin_retries(command)
     if pin_tries > PIN_TRIES_MAX or puk_tries > TRIES_MAX:
         raise CardStatus(name, SW.INCORRECT_P1P2)

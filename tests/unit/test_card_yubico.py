@@ -324,3 +324,12 @@ def test_an_issued_card_is_not_reset_by_blocking_it() -> None:
 @pytest.mark.parametrize("policy", [PinPolicy.NEVER, PinPolicy.ONCE])
 def test_the_signature_key_never_gets_a_weaker_policy(policy: PinPolicy) -> None:
     assert sw(admin(), piv.generate_key(0x9C, 0x11, pin_policy=policy)) == 0x6A80
+
+
+def test_an_issued_card_gets_no_published_pin_and_puk_back() -> None:
+    card = admin()
+    send(card, piv.verify(PIN))
+    card.persistent.commit([Life(Owner.CARD, LifeCycle.SECURED)])
+    before = dict(card.persistent.references)
+    assert sw(card, yubico.set_pin_retries(5, 5)) == 0x6985
+    assert dict(card.persistent.references) == before
