@@ -178,6 +178,10 @@ def sweep(factory: SessionFactory, hsm: Ceremony, now: datetime) -> tuple[str, .
     with database.reading(factory) as session:
         query = select(SignerRow.label).where(SignerRow.state == KeyState.RETIRED, SignerRow.signs_until <= now)
         over = list(session.scalars(query.order_by(SignerRow.label)))
+        content = select(AuthorityRow.label).where(
+            AuthorityRow.kind == ca.CONTENT, AuthorityRow.state == KeyState.RETIRED
+        )
+        over += session.scalars(content.order_by(AuthorityRow.label))
         for row in session.scalars(select(RootKeyRow).where(RootKeyRow.until.is_not(None)).order_by(RootKeyRow.label)):
             replaced_in = session.get(TrustListRow, (row.until or 0) + 1)
             if replaced_in is not None and replaced_in.expires <= now:
@@ -196,7 +200,7 @@ def _end(hsm: Ceremony, label: str) -> bool:
 
 
 def new_key(hsm: Signing, stem: str, kind: str, use: str, scope: tuple[str, ...], but: tuple[str, ...] = ()) -> KeyInfo:
-    """Make the next key `<stem>-<n>`, or take the one that a broken run made and nothing uses yet."""
+    """Make the next key `<stem>-<n>`. One that a broken run has made stays behind: no list names it."""
     labels = {one.label for one in hsm.keys() if one.label.startswith(f"{stem}-")}  # noqa: SIM118 - a call
     numbers = [int(found[1]) for label in labels if (found := re.fullmatch(re.escape(stem) + r"-(\d+)", label))]
     for number in range(max(numbers, default=0) + 1, LABELS_MAX):
