@@ -11,7 +11,6 @@ from issuer.errors import Refused
 from issuer.policy import Action, require_anywhere
 from issuer.trust.connect import connect
 from issuer.trust.pkcs11_token import set_up
-from issuer.trust.trust_list import ROOT_USE
 
 app = typer.Typer(help="cli.group.hsm", no_args_is_help=True)
 
@@ -37,13 +36,12 @@ def status(context: typer.Context) -> None:
 
 @app.command("attest", help="cli.hsm.attest")
 def attest(context: typer.Context) -> None:
-    """Ask the HSM of every key how it holds it."""
+    """Ask the HSM how it holds each key that the everyday login sees."""
     desk = desk_of(context)
     require_anywhere(desk.actor, Action.KEYS_MANAGE)
     hsm = connect(desk.config)
     keys = hsm.keys()
-    mine = [one for one in keys if one.state == "active" and not (one.use == ROOT_USE and _keeps_roots_apart(desk))]
-    found = [hsm.attest(one.label) for one in mine]
+    found = [hsm.attest(one.label) for one in keys if one.state == "active"]
     words = {True: desk.text("cli.hsm.yes"), False: desk.text("cli.hsm.no")}
     print_table(
         [desk.text(f"cli.hsm.column.{name}") for name in ("label", "made", "kept")],
@@ -76,11 +74,6 @@ def init_tokens(
     for label, pin in wanted:
         set_up(str(config.hsm_pkcs11_module), label, so_pin, pin)
         desk.say("cli.hsm.token_made", label=label)
-
-
-def _keeps_roots_apart(desk: Desk) -> bool:
-    """Root keys in a token of their own answer to the officer's PIN alone."""
-    return desk.config.hsm_kind == PKCS11 and desk.config.hsm_pkcs11_root_token != desk.config.hsm_pkcs11_token
 
 
 def _lines(desk: Desk, names: list[str]) -> list[tuple[str, str]]:

@@ -53,7 +53,7 @@ def ceremony(
         return
     user_pin = read_secret(config.hsm_pin_fd, config.hsm_pin_file)
     everyday = Worker(_everyday(config, user_pin, is_officer=True))
-    roots = Worker(Login(_module(config), config.hsm_pkcs11_root_token, officer_pin, is_officer=True))
+    roots = Worker(Login(_module(config), config.hsm_pkcs11_root_token, officer_pin, True, _separates(config)))
     try:
         yield pkcs11.Ceremony(everyday, roots)
     finally:
@@ -62,7 +62,11 @@ def ceremony(
 
 
 def _everyday(config: Config, pin: Secret, *, is_officer: bool = False) -> Login:
-    return Login(_module(config), config.hsm_pkcs11_token, pin, is_officer, config.hsm_pkcs11_root_token)
+    return Login(_module(config), config.hsm_pkcs11_token, pin, is_officer, _separates(config))
+
+
+def _separates(config: Config) -> bool:
+    return config.hsm_pkcs11_root_token != config.hsm_pkcs11_token
 
 
 def _module(config: Config) -> str:

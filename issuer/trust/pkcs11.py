@@ -39,18 +39,13 @@ _RAISED: dict[str, type[HsmError]] = {
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """Where a worker logs in. `beside`: the token of the root keys, whose public part the everyday login sees too."""
+    """Where a worker logs in, and whether root keys stand in another token than the everyday keys."""
 
     module: str
     token: str
     pin: Secret
-    is_officer: bool = False
-    beside: str | None = None
-
-    @property
-    def separates_roots(self) -> bool:
-        """Whether root keys stand in a token with a PIN of its own."""
-        return self.beside is not None and self.beside != self.token
+    is_officer: bool
+    separates_roots: bool
 
 
 class Worker:
@@ -134,7 +129,7 @@ class Worker:
         self._peer = ours
         login = self._login
         try:
-            send(ours, [login.module, login.token, login.pin.text, login.is_officer, login.beside])
+            send(ours, [login.module, login.token, login.pin.text, login.is_officer])
             is_in, *answer = receive(ours)
         except PeerGone as error:
             self._end()
@@ -314,13 +309,47 @@ class Ceremony(Pkcs11):
         self._everyday.close()
         self._roots.close()
 
+    def generate(self, label: str, kind: str, use: str, scope: tuple[str, ...]) -> KeyInfo:
+        """Make a key in the token where keys of this use stand. No label stands in both."""
+        other = self._everyday if self._of(use) is self._roots else self._roots
+        if self._has(other, label):
+            raise _error("key-exists", label)
+        return super().generate(label, kind, use, scope)
+
+    def info(self, label: str) -> KeyInfo:
+        """Describe one key of either token."""
+        return _info(self._holder(label).call("info", label))
+
+    def keys(self) -> Sequence[KeyInfo]:
+        """Describe all keys of both tokens."""
+        rows = [*self._everyday.call("keys"), *self._roots.call("keys")]
+        return list({one.label: one for one in map(_info, rows)}.values())
+
+    def attest(self, label: str) -> Attestation:
+        """What the device says of how it holds a key of either token."""
+        return Attestation(label, *self._holder(label).call("attest", label))
+
     def load_transport(self, label: str, enc: bytes, mac: bytes, dek: bytes) -> KeyInfo:
         """Load the transport keys of a delivery of blanks."""
         return _info(self._everyday.call("load_transport", label, enc, mac, dek))
 
     def set_state(self, label: str, state: str) -> None:
         """Lead a key to the end of its life; root keys in the officer's token."""
-        self._of(self.info(label).use).call("set_state", label, state)
+        self._holder(label).call("set_state", label, state)
+
+    def _holder(self, label: str) -> Worker:
+        """The worker in whose token the key stands; the everyday one where it stands in none."""
+        return self._roots if self._has(self._roots, label) else self._everyday
+
+    @staticmethod
+    def _has(worker: Worker, label: str) -> bool:
+        try:
+            worker.call("info", label)
+        except HsmError as error:
+            if error.code != "hsm.no_such_key":
+                raise
+            return False
+        return True
 
     def _of(self, use: str) -> Worker:
         return self._roots if use == ROOT_USE else self._everyday

@@ -11,7 +11,6 @@ from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import Any
 
-import cbor2
 import pkcs11
 from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass
 from pkcs11.util.ec import encode_named_curve_parameters
@@ -35,16 +34,17 @@ from issuer.trust.pkcs11_keys import (
     is_kept,
     is_made_inside,
 )
+from issuer.trust.pkcs11_notes import Notes
 from issuer.trust.pkcs11_wire import DEVICE_LOST, Refused
 
-APPLICATION = "themo"
-JOB, STATE = "job:", "state:"
 AUTHORITY_USE = "ca"
 RANDOM_MAX_BYTES = 1024
 EDWARDS25519 = bytes.fromhex("06032b6570")
 """CKA_EC_PARAMS: id-Ed25519 (RFC 8410 §3), as PKCS#11 v3.1 §6.3.5 has it."""
+PRIVATE = {Attribute.PRIVATE: True}
+"""Goes into every search: what is not private may have been put there without a PIN."""
 KEPT = {Attribute.PRIVATE: True, Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False, Attribute.MODIFIABLE: False}
-OPEN = {Attribute.PRIVATE: False, Attribute.MODIFIABLE: False}
+FIXED = {Attribute.PRIVATE: True, Attribute.MODIFIABLE: False}
 
 _GONE = (
     pkcs11.DeviceRemoved,
@@ -87,21 +87,21 @@ def refusal_of(error: pkcs11.PKCS11Error) -> Refused:
 
 
 class Device:
-    """A token with its user logged in; `beside` is another token whose public part alone is looked at."""
+    """A token with its user logged in."""
 
-    def __init__(self, module: str, token: str, pin: str, beside: str | None) -> None:
+    def __init__(self, module: str, token: str, pin: str) -> None:
         with in_our_words():
             library = pkcs11.lib(module)
             found = library.get_token(token_label=token)
             self._session = found.open(rw=True, user_pin=pin)
-            self._beside = library.get_token(token_label=beside).open() if beside and beside != token else None
             self._mechanisms = frozenset(found.slot.get_mechanisms())
         self.product = f"{found.manufacturer_id} {found.model} {'.'.join(map(str, found.firmware_version))}".strip()
+        self._notes = Notes(self._session)
         self._known: dict[str, Entry] = {}
         self._seen: str | None = None
         """A key that was there. Where even that one is not found any more, the token is gone, not the key."""
         with in_our_words():
-            first = list(islice(self._session.get_objects({Attribute.CLASS: ObjectClass.PUBLIC_KEY}), 10))
+            first = list(islice(self._session.get_objects({Attribute.CLASS: ObjectClass.PUBLIC_KEY, **PRIVATE}), 10))
             self._seen = next(iter(gather(first)), None)
 
     @property
@@ -141,21 +141,11 @@ class Device:
 
     def _search(self, attributes: dict[Attribute, Any]) -> dict[str, Entry]:
         with in_our_words():
-            found = gather(list(self._session.get_objects(attributes)))
-            if self._beside is not None:
-                found = {**gather(list(self._beside.get_objects(attributes))), **found}
-            for label, state in self._states(attributes.get(Attribute.LABEL)).items():
+            found = gather(list(self._session.get_objects({**attributes, **PRIVATE})))
+            for label, state in self._notes.states(attributes.get(Attribute.LABEL)).items():
                 if label in found:
                     found[label].state = state
         return found
-
-    def _states(self, label: str | None) -> dict[str, str]:
-        """The states of one key, or of all: those that are not active have an object that says so."""
-        wanted = _data(None if label is None else STATE + label)
-        sessions = [self._session] if self._beside is None else [self._beside, self._session]
-        found = [one for session in sessions for one in session.get_objects(wanted)]
-        rows = [(str(one[Attribute.LABEL]), one[Attribute.VALUE]) for one in found]
-        return {name.removeprefix(STATE): value.decode("ascii") for name, value in rows if name.startswith(STATE)}
 
     def using(self, label: str, act: Callable[[Entry], Any]) -> Any:
         """Do something with a key. A handle that another process made stale is looked up again, once."""
@@ -199,7 +189,7 @@ class Device:
             store=True,
             capabilities=MechanismFlag.SIGN | MechanismFlag.VERIFY,
             mechanism=Mechanism.EC_EDWARDS_KEY_PAIR_GEN if is_edwards else None,
-            public_template=OPEN,
+            public_template=FIXED,
             private_template=KEPT,
         )
 
@@ -249,7 +239,7 @@ class Device:
 
     def _destroy(self, label: str, nonce: bytes) -> None:
         with in_our_words():
-            for one in list(self._session.get_objects({Attribute.LABEL: label})):
+            for one in list(self._session.get_objects({Attribute.LABEL: label, **PRIVATE})):
                 mark = None if one.object_class is ObjectClass.DATA else Mark.decode(one[Attribute.ID])
                 if mark is not None and mark.nonce == nonce:
                     one.destroy()
@@ -262,9 +252,7 @@ class Device:
         if state not in ENDED:
             raise Refused("denied", f"a PKCS #11 device knows no state {state[:16]}")
         with in_our_words():
-            for one in list(self._session.get_objects(_data(STATE + label))):
-                one.destroy()
-            self._keep(STATE + label, state.encode("ascii"), is_private=False)
+            self._notes.set_state(label, state)
             if entry.mark.kind in SIGNING_KINDS or state == ENDED[-1]:
                 for one in entry.objects.values():
                     one.destroy()
@@ -351,47 +339,32 @@ class Device:
     def job(self, job: str) -> tuple[bytes, bytes] | None:
         """The card and the PIN of a job."""
         with in_our_words():
-            found = list(self._session.get_objects(_data(JOB + job)))
-            values = [cbor2.loads(one[Attribute.VALUE]) for one in found]
-        if not values:
+            known = self._notes.job(job)
+        if known is None:
             self._require_token()
-        return (bytes(values[0][0]), bytes(values[0][1])) if values else None
+        return known
 
     def keep_job(self, job: str, kdd: bytes, pin: bytes) -> None:
-        """Keep the PIN of a job as a private object of the token."""
+        """Keep the PIN of a job until it is told."""
         with in_our_words():
-            self._keep(JOB + job, cbor2.dumps([kdd, pin]), is_private=True)
+            self._notes.keep_job(job, kdd, pin)
 
     def forget_job(self, job: str) -> None:
         """Destroy the PIN of a job."""
         with in_our_words():
-            for one in list(self._session.get_objects(_data(JOB + job))):
-                one.destroy()
+            self._notes.forget_job(job)
 
     def jobs(self) -> int:
         """How many PINs wait."""
         with in_our_words():
-            return sum(str(one[Attribute.LABEL]).startswith(JOB) for one in self._session.get_objects(_data(None)))
-
-    def _keep(self, name: str, value: bytes, *, is_private: bool) -> None:
-        """Make an object of data in the token; a private one is seen after login alone."""
-        fixed = {Attribute.TOKEN: True, Attribute.PRIVATE: is_private, Attribute.MODIFIABLE: False}
-        self._session.create_object({**_data(name), **fixed, Attribute.VALUE: value})
+            return self._notes.jobs()
 
     def close(self) -> None:
         """Log out and let go of the token. One that is gone already is no error."""
-        for session in (self._session, self._beside):
-            if session is not None:
-                with suppress(pkcs11.PKCS11Error):
-                    session.close()
+        with suppress(pkcs11.PKCS11Error):
+            self._session.close()
 
 
 def is_root(use: str) -> bool:
     """Whether keys of this use stand in the security officer's token."""
     return use == ROOT
-
-
-def _data(name: str | None) -> dict[Attribute, Any]:
-    """What our objects of data are searched by: one name, or all of them."""
-    wanted: dict[Attribute, Any] = {Attribute.CLASS: ObjectClass.DATA, Attribute.APPLICATION: APPLICATION}
-    return wanted if name is None else {**wanted, Attribute.LABEL: name}

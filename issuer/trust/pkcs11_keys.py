@@ -81,7 +81,7 @@ class Entry:
             raise Refused("no-such-key", f"{self.label} is {self.state}")
         found = self.objects.get(part)
         if found is None:
-            raise Refused("denied", f"{self.label} works only in the token of the security officer")
+            raise Refused("denied", f"{self.label} has no part that works")
         return found
 
 

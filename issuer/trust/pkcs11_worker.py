@@ -86,9 +86,9 @@ class Worker:
 
 def serve(peer: socket.socket) -> None:
     """Log in with what the first frame says, then answer until the other end or the device is gone."""
-    module, token, pin, is_officer, beside = receive(peer)
+    module, token, pin, is_officer = receive(peer)
     try:
-        device = Device(module, token, pin, beside)
+        device = Device(module, token, pin)
     except Refused as error:
         send(peer, [False, error.code, error.detail])
         return

@@ -34,11 +34,11 @@ class Tokens:
         set_up(MODULE, ROOT_TOKEN, self.so_pin, self.officer_pin)
 
     def everyday(self, pin: Secret | None = None) -> Pkcs11:
-        return Pkcs11(self._worker(Login(MODULE, TOKEN, pin or self.user_pin, False, ROOT_TOKEN)))
+        return Pkcs11(self._worker(Login(MODULE, TOKEN, pin or self.user_pin, False, True)))
 
     def ceremony(self, officer_pin: Secret | None = None) -> Ceremony:
-        everyday = self._worker(Login(MODULE, TOKEN, self.user_pin, True, ROOT_TOKEN))
-        return Ceremony(everyday, self._worker(Login(MODULE, ROOT_TOKEN, officer_pin or self.officer_pin, True)))
+        everyday = self._worker(Login(MODULE, TOKEN, self.user_pin, True, True))
+        return Ceremony(everyday, self._worker(Login(MODULE, ROOT_TOKEN, officer_pin or self.officer_pin, True, True)))
 
     def _worker(self, login: Login) -> Worker:
         made = Worker(login)

@@ -70,6 +70,30 @@ except pkcs11.PKCS11Error as error:
     print(type(error).__name__)
 """
 
+# What somebody without any PIN leaves in a token: a public key and a note that look like ours.
+STRANGER = """
+import sys
+import pkcs11
+from pkcs11 import Attribute, KeyType, ObjectClass
+from pkcs11.util.ec import encode_named_curve_parameters
+from issuer.trust.pkcs11_keys import Mark
+
+session = pkcs11.lib(sys.argv[1]).get_token(token_label=sys.argv[2]).open(rw=True)
+public = {Attribute.TOKEN: True, Attribute.PRIVATE: False}
+for label in sys.argv[3:]:
+    session.create_object({
+        **public, Attribute.CLASS: ObjectClass.PUBLIC_KEY, Attribute.KEY_TYPE: KeyType.EC, Attribute.LABEL: label,
+        Attribute.ID: Mark("ec-p256", "card", ("H38",), 1, bytes(8)).encode(),
+        Attribute.EC_PARAMS: encode_named_curve_parameters("secp256r1"),
+        Attribute.EC_POINT: bytes.fromhex("044104") + bytes(64),
+    })
+    session.create_object({
+        **public, Attribute.CLASS: ObjectClass.DATA, Attribute.APPLICATION: "themo",
+        Attribute.LABEL: f"state:{label}", Attribute.VALUE: b"compromised",
+    })
+print(len(list(session.get_objects({Attribute.CLASS: ObjectClass.PUBLIC_KEY}))))
+"""
+
 
 @pytest.fixture(scope="module")
 def tokens(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tokens]:
@@ -142,7 +166,7 @@ def test_a_token_in_use_is_never_set_up_again(tokens: Tokens, hsm: Pkcs11) -> No
 
 def test_a_module_or_token_that_is_not_there_is_said(tokens: Tokens, tmp_path: Path) -> None:
     for module, token in ((str(tmp_path / "none.so"), TOKEN), (MODULE, "no-such-token")):
-        worker = Worker(Login(module, token, tokens.user_pin))
+        worker = Worker(Login(module, token, tokens.user_pin, False, True))
         with pytest.raises(HsmError) as refused:
             worker.call("keys")
         assert refused.value.code in ("hsm.hsm_gone", "hsm.error")
@@ -167,6 +191,16 @@ def test_root_keys_answer_to_the_officers_pin_alone(tokens: Tokens, officer: Cer
     assert forged(tokens, TOKEN, tokens.user_pin, ROOT) == ""
     assert forged(tokens, ROOT_TOKEN, tokens.officer_pin, ROOT) == "64"
     assert officer.capabilities().separates_roots
+
+
+def test_what_a_stranger_puts_into_a_token_is_not_looked_at(tokens: Tokens, officer: Ceremony) -> None:
+    before = tokens.everyday().keys()
+    command = [sys.executable, "-c", STRANGER, MODULE, TOKEN, SIGNER, "another"]
+    done = subprocess.run(command, env=environ_of(tokens), capture_output=True, text=True, check=True)
+    assert done.stdout == "2\n"  # and of our own public keys he sees none
+    anew = tokens.everyday()
+    assert anew.keys() == before
+    assert anew.verify(SIGNER, b"claims", anew.sign(SIGNER, "card", b"claims"))
 
 
 def test_a_signing_key_that_ended_is_not_in_the_device_any_more(tokens: Tokens, officer: Ceremony) -> None:
@@ -273,7 +307,7 @@ import sys, time
 from issuer.config import Secret
 from issuer.trust.pkcs11 import Login, Pkcs11, Worker
 
-hsm = Pkcs11(Worker(Login(sys.argv[1], sys.argv[2], Secret(sys.stdin.readline().strip()))))
+hsm = Pkcs11(Worker(Login(sys.argv[1], sys.argv[2], Secret(sys.stdin.readline().strip()), False, True)))
 print(len(hsm.random(8)), hsm._everyday._process.pid, flush=True)
 time.sleep(60)
 """
