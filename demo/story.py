@@ -278,7 +278,7 @@ class Story:
             place = self._books.status_place(own.uuid)
             state = console.read(f"/v/status?list={place[0]}&idx={place[1]}")["state"]
             expect(state == "blocked", f"the public page says {state}")
-            show.done("block.public", state=state)
+            show.done("block.public")
             self._revoke(console, page)
             plastic = self.issued[3]
             page = f"/cards/{self._books.card_key(plastic.uuid)}"
@@ -286,7 +286,7 @@ class Story:
             place = self._books.status_place(plastic.uuid)
             state = console.read(f"/v/status?list={place[0]}&idx={place[1]}")["state"]
             expect(state == "blocked", f"the public page says {state} of the plastic card")
-            show.done("block.plastic", name=plastic.person.full_name, state=state)
+            show.done("block.plastic", name=plastic.person.full_name)
 
     def _revoke(self, console: ConsoleSession, page: str) -> None:
         """Thu hồi, for good, pressed in the console; the door refuses with the reason that can't be taken back."""

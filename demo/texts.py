@@ -46,8 +46,8 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{count} wrong rows came back in tra-lai.xlsx with a column of reasons",
     ),
     "register.approved": (
-        "kiểm tra → thẩm định → phê duyệt, bởi ba người khác nhau",
-        "check → appraise → approve, by three different people",
+        "kê khai → kiểm tra, thẩm định → phê duyệt, bởi ba người khác nhau",
+        "declare → check, appraise → approve, by three different people",
     ),
     "register.stale": (
         "{fit} hồ sơ đủ điều kiện cấp thẻ; {stale} chưa đủ, mỗi hồ sơ nêu rõ lý do:",
@@ -161,14 +161,14 @@ TEXTS: dict[str, tuple[str, str]] = {
         "from the click to the refusal, putting the card into the reader included: {ms:.0f} ms",
     ),
     "block.plastic": (
-        "thẻ nhựa của {name} cũng bị khóa được như mọi thẻ; trang công khai nói: {state}",
-        "the plastic card of {name} is blocked like any other; the public page says: {state}",
+        "thẻ nhựa của {name} cũng bị khóa được như mọi thẻ; trang công khai nói: đã khóa",
+        "the plastic card of {name} is blocked like any other; the public page says: blocked",
     ),
     "revoke.refused": (
         "rồi bấm Thu hồi thẻ, vĩnh viễn: từ lúc bấm đến lúc cửa từ chối {ms:.0f} ms",
         "then Thu hồi thẻ, for good: from the click to the refusal {ms:.0f} ms",
     ),
-    "block.public": ("trang công khai nay nói: {state}", "the public page now says: {state}"),
+    "block.public": ("trang công khai nay nói: đã khóa", "the public page now says: blocked"),
     "stage.proof": ("10. Đối chiếu", "10. The books"),
     "proof.audit": ("nhật ký kiểm toán: {words}", "audit log: {words}"),
     "proof.door": ("nhật ký cửa: {words}", "door log: {words}"),
