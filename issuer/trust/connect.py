@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from issuer.config import PKCS11, Config, Secret, read_secret
 from issuer.errors import ConfigError
 from issuer.trust import pkcs11, sim
-from issuer.trust.pkcs11 import Login, Pkcs11, Worker
+from issuer.trust.pkcs11 import Pkcs11
+from issuer.trust.pkcs11_link import Login, Worker
 from issuer.trust.port import Allocating, CeremonyHsm, Hsm
 from issuer.trust.sim import OnWait
 

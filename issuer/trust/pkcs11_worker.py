@@ -1,7 +1,7 @@
 """The process beside a PKCS#11 device: the only one that loads the module, logs in, and holds what a session derives.
 
-Started afresh (never forked) by `issuer.trust.pkcs11` with one end of a socket pair; the PIN comes over that. It ends
-with the other end, and after any loss of the device: a library that lost its token is best begun anew.
+Started afresh (never forked) by `issuer.trust.pkcs11_link` with one end of a socket pair; the PIN comes over that. It
+ends with the other end, and after any loss of the device: a library that lost its token is best begun anew.
 """
 
 import signal

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from issuer.config import Secret
-from issuer.trust.pkcs11 import Ceremony, Login, Pkcs11, Worker
+from issuer.trust.pkcs11 import Ceremony, Pkcs11
+from issuer.trust.pkcs11_link import Login, Worker
 from issuer.trust.pkcs11_token import set_up
 
 MODULE = "/usr/lib/softhsm/libsofthsm2.so"

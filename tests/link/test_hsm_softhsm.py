@@ -14,7 +14,8 @@ from hsm_card import TRANSPORT_KEYS, TestCard
 from softhsm_tokens import MODULE, ROOT_TOKEN, TOKEN, Tokens, environ_of, softhsm
 
 from issuer.config import Secret
-from issuer.trust.pkcs11 import Ceremony, Login, Pkcs11, Worker
+from issuer.trust.pkcs11 import Ceremony, Pkcs11
+from issuer.trust.pkcs11_link import Login, Worker
 from issuer.trust.pkcs11_token import set_up
 from issuer.trust.port import HsmError, KeyExists
 
@@ -305,7 +306,8 @@ def test_no_pin_stands_in_a_workers_command_line_or_environment(tokens: Tokens, 
 LEFT_ALONE = """
 import sys, time
 from issuer.config import Secret
-from issuer.trust.pkcs11 import Login, Pkcs11, Worker
+from issuer.trust.pkcs11 import Pkcs11
+from issuer.trust.pkcs11_link import Login, Worker
 
 hsm = Pkcs11(Worker(Login(sys.argv[1], sys.argv[2], Secret(sys.stdin.readline().strip()), False, True)))
 print(len(hsm.random(8)), hsm._everyday._process.pid, flush=True)
