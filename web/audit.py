@@ -1,10 +1,10 @@
-"""The audit log: read page by page, its chain checked on demand."""
+"""The audit log: read page by page; its chain, tree and checkpoints checked on demand."""
 
 from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from issuer.accounts import users
-from issuer.audit import log
+from issuer.audit import checkpoints, log
 from issuer.audit.log import Broken
 from issuer.errors import Forbidden
 from issuer.policy import EVERYWHERE, Action, allows
@@ -30,14 +30,14 @@ def index() -> str:
 
 @pages.post("/audit/check")
 def check() -> Response:
-    """Go through the whole chain; name the first row that is not as it was written."""
+    """Go through the whole log; name the first row that is not as it was written."""
     _require()
     with reading() as session:
-        found = log.verify(session)
+        found = checkpoints.verify(session)
     if isinstance(found, Broken):
         say_refused_text(t("web.audit_broken", n=found.n))
     else:
-        say_done(t("web.audit_intact", rows=found.rows, head=found.head.hex()[:16]))
+        say_done(t("web.audit_intact", rows=found.chain.rows, head=found.chain.head.hex()[:16]))
     return redirect(url_for("audit.index"))
 
 

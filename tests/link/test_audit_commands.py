@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from card_office import HOME
 from key_drill import KeyRoom, open_key_room, within
+from token_office import open_token_centre
 
 from issuer import database
+from issuer.audit import checkpoints
 from issuer.audit.note import NoteKey, verify_checkpoint
 from issuer.audit.tables import CheckpointRow
 
@@ -60,6 +62,14 @@ def test_a_checkpoint_is_kept_elsewhere_and_the_log_proven_against_it(room: KeyR
     Path(noted).write_text(room.type(audit, "checkpoint", officer=None))
     done = check_elsewhere(there, growth, "--key", key, "--noted", noted)
     assert (done.returncode, "another checkpoint" in done.stderr) == (1, True)
+
+
+def test_a_pkcs11_device_signs_checkpoints_likewise(tmp_path: Path) -> None:
+    with open_token_centre(tmp_path) as centre:
+        made = checkpoints.make(centre.factory, centre.hsm, centre.clock())
+        with database.reading(centre.factory) as session:
+            assert verify_checkpoint(made.note, checkpoints.keys(session)) == made
+            assert isinstance(checkpoints.verify(session), checkpoints.Verified)
 
 
 def test_the_feed_signs_checkpoints_by_itself(room: KeyRoom) -> None:

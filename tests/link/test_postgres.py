@@ -10,6 +10,7 @@ from pathlib import Path
 import postgres
 import pytest
 from PIL import Image
+from signing_keys import LocalKeys
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
@@ -18,10 +19,10 @@ from issuer import database, outbox
 from issuer.accounts import invitations, sessions, sign_in, users
 from issuer.accounts.sign_in import TurnedAway, Welcome
 from issuer.accounts.users import Grant
-from issuer.audit import log
+from issuer.audit import checkpoints, log, tree
 from issuer.audit.log import Break, Broken, Intact
 from issuer.database import SessionFactory
-from issuer.errors import Conflict
+from issuer.errors import Conflict, IssuerError, NotFound
 from issuer.ids import new_id
 from issuer.migrations import schema
 from issuer.outbox import Kind
@@ -185,6 +186,46 @@ def test_the_audit_chain_holds_under_writers_at_the_same_moment(factory: Session
         session.execute(text("UPDATE audit_log SET subject = 'x' WHERE n = 30"))
     with database.reading(factory) as session:
         assert log.verify(session) == Broken(30, Break.HASH)
+
+
+def test_the_tree_grows_and_is_signed_by_several_at_the_same_moment(factory: SessionFactory) -> None:
+    keys = LocalKeys()
+    info = keys.generate("audit-G09-1", "ed25519", "audit", ("G09",))
+    with database.transaction(factory) as session:
+        checkpoints.add_key(session, info, "G09", NOW)
+        session.execute(text("DELETE FROM audit_log"))
+    stop = threading.Event()
+    failed: list[Exception] = []
+
+    def write() -> None:
+        for n in range(60):
+            with database.transaction(factory) as session:
+                log.append(session, CLERK, "test.act", str(n), {"n": n}, NOW)
+
+    def sign() -> None:
+        while not stop.is_set():
+            try:
+                checkpoints.make(factory, keys, NOW)
+            except NotFound:
+                continue  # no row yet
+            except (IssuerError, DBAPIError) as error:
+                failed.append(error)
+                return
+
+    signers = [threading.Thread(target=sign) for _ in range(3)]
+    for signer in signers:
+        signer.start()
+    in_parallel([threading.Thread(target=write) for _ in range(5)])
+    stop.set()
+    for signer in signers:
+        signer.join()
+    assert failed == []
+    last = checkpoints.make(factory, keys, NOW)
+    with database.reading(factory) as session:
+        found = checkpoints.verify(session)
+        assert isinstance(found, checkpoints.Verified)
+        assert (found.chain.rows, found.uncovered, tree.size_of(session), last.size) == (300, 0, 300, 300)
+        checkpoints.prove_row(session, 257)
 
 
 def test_a_reader_of_the_outbox_never_misses_a_number(factory: SessionFactory) -> None:
