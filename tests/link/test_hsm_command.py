@@ -100,3 +100,23 @@ def test_the_simulator_has_no_tokens_to_set_up(tmp_path: Path) -> None:
     made.config.write_text('[centre]\ndata_dir = "data"\ninstallation = "H38"\n', encoding="utf-8")
     told = made.issuer("hsm", "init-tokens", "--so-pin-file", "so.pin", officer=True, code=1)
     assert "issuer: error: the settings name no PKCS #11 device" in told
+
+
+def test_keys_are_replaced_and_ended_in_the_device_too(desk: Desk) -> None:
+    for words in (
+        ("rotate", "card", "--agency", "H38"),
+        ("rotate", "root", "root-1"),
+        ("rotate", "card-master"),
+        ("compromised", "qr-H38-1"),
+    ):
+        desk.issuer("keys", *words, officer=True)
+    states = {line.split()[0]: line.split()[-1] for line in desk.issuer("keys", "list").splitlines()}
+    assert {states[label] for label in ("card-H38-2", "card-master-2", "qr-H38-2")} == {"active"}
+    assert states["qr-H38-1"] == "compromised"
+    told = desk.issuer("keys", "trust-list", "--publish", officer=True)
+    assert "is in force" in told
+
+
+def test_a_key_that_the_device_cannot_make_is_refused(desk: Desk) -> None:
+    told = desk.issuer("keys", "rotate", "identity", "--agency", "H38", "--alg", "ml-dsa-44", officer=True, code=1)
+    assert "issuer: error: the HSM refuses: no PKCS #11 device makes keys of kind ml-dsa-44 for us" in told
