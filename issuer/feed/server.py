@@ -74,11 +74,17 @@ class Server:
             self.poked.clear()
 
     async def follow_trust(self) -> None:
-        """Sign the lists anew if their key has changed, before anybody hears of the trust list that says so."""
+        """Sign the lists anew if their key has changed, before anybody hears of the trust list that says so.
+
+        An HSM that does not answer holds nothing up: a block that waits must go out, the lists follow by themselves.
+        """
         feed = self.feed
         feed.signer.forget()
         place = await feed.in_thread(feed.readers, feed.source.head)
-        await feed.in_thread(feed.signers, partial(feed.snapshots.refresh, place, feed.clock()))
+        try:
+            await feed.in_thread(feed.signers, partial(feed.snapshots.refresh, place, feed.clock()))
+        except IssuerError as error:
+            log.warning("feed lists not signed anew why=%s", error)
 
     def tell(self, news: News) -> None:
         """Tell everybody what came: events in their order, then what there is to fetch."""

@@ -1,5 +1,8 @@
 """Rotation as rehearsed commands: `issuer keys rotate ...`, with a real door that follows over the real feed."""
 
+import random
+import subprocess
+import time
 import uuid
 from collections.abc import Iterator
 from datetime import timedelta
@@ -17,9 +20,14 @@ from issuer.access import bundles
 from issuer.cards import blocking
 from issuer.cards.blocking import BlockReason
 from issuer.cards.tables import CardCertificate
-from issuer.trust import masters, signers
+from issuer.trust import masters, rotation, signers
 from issuer.trust.port import HsmError
+from issuer.trust.tables import SignerRow
 from reader_daemon.daemon import Daemon
+
+SEED = 22_112_026
+KILLS = 4
+KILLED_AFTER_S = (0.9, 2.6)
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +163,31 @@ def test_new_cards_get_the_new_master_key_and_old_cards_are_still_opened(room: K
     with database.reading(room.centre.factory) as session:
         assert masters.current(session) == "card-master-2"
     assert room.state_of("card-master-1") == "active"
+
+
+def test_a_rotation_that_was_killed_is_run_again_and_leaves_one_signer(room: KeyRoom, door: Daemon) -> None:
+    chance = random.Random(SEED)
+    for _ in range(KILLS):
+        killed = subprocess.Popen(
+            room.argv("keys", "rotate", "qr", "--agency", HOME), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        time.sleep(chance.uniform(*KILLED_AFTER_S))
+        killed.kill()
+        killed.wait()
+        found = [one for one in entries(room, Use.QR) if one.state is KeyState.ACTIVE]
+        assert len(found) == 1
+    made = room.type("keys", "rotate", "qr", "--agency", HOME).splitlines()[0]
+    room.type("keys", "trust-list", "--publish")
+    room.follows(door)
+    with database.reading(room.centre.factory) as session:
+        assert rotation.active_signer(session, "qr", HOME).label == made
+        rows = session.scalars(select(SignerRow).where(SignerRow.use == "qr", SignerRow.agency_code == HOME)).all()
+    assert {row.label: room.state_of(row.label) for row in rows if row.label != made} == {
+        row.label: "deactivated" for row in rows if row.label != made
+    }
+    _, blank = room.active_card()
+    room.poke()
+    within(10, lambda: tap(door, blank) == "granted")
 
 
 def test_a_kind_that_does_not_exist_and_an_agency_left_out_are_refused(room: KeyRoom) -> None:
