@@ -54,6 +54,12 @@ def keys(session: Session) -> list[NoteKey]:
     return [NoteKey(row.name, row.public) for row in _key_rows(session)]
 
 
+def active_label(session: Session) -> str | None:
+    """The label of the key that signs now; None before the first."""
+    rows = _key_rows(session)
+    return rows[0].label if rows else None
+
+
 def is_due(session: Session, now: datetime) -> bool:
     """Say whether there are rows to be covered, and enough of them or for long enough; False without a key."""
     newest = _newest(session)

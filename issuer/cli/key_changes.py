@@ -11,6 +11,7 @@ from cardlink.statements.algorithms import ES256, ML_DSA_44
 from cardlink.statements.trust import AGILE_USES
 from issuer import database, outbox
 from issuer.access import bundles
+from issuer.audit import checkpoints
 from issuer.cli.common import Desk, desk_of, read_day
 from issuer.cli.officer import OfficerFd, OfficerFile, OfficerName, key_room
 from issuer.errors import Refused
@@ -25,7 +26,7 @@ ALGORITHMS = {"es256": ES256, "ml-dsa-44": ML_DSA_44}
 CA = "ca"
 ROOT = "root"
 AUTHORITIES = {CA: ca.ISSUING, ca.CONTENT: ca.CONTENT}
-KINDS = (*signers.AGENCY_USES, *signers.INSTALLATION_USES, *AUTHORITIES, masters.USE, ROOT)
+KINDS = (*signers.AGENCY_USES, *signers.INSTALLATION_USES, *AUTHORITIES, masters.USE, checkpoints.USE, ROOT)
 
 
 def rotate(
@@ -59,6 +60,8 @@ def rotate(
             done = _rotate_root(desk, hsm, label, roots, threshold, now)
         elif kind == masters.USE:
             done = rotation.rotate_master(desk.factory, hsm, desk.actor, now)
+        elif kind == checkpoints.USE:
+            done = rotation.rotate_audit(desk.factory, hsm, desk.actor, desk.config.installation, now)
         elif kind in AUTHORITIES:
             named = _agency(desk, agency or "")
             done = rotation.rotate_authority(desk.factory, hsm, desk.actor, AUTHORITIES[kind], named, now)

@@ -17,6 +17,7 @@ from cardlink.statements.algorithms import ES256, ML_DSA_44
 from cardlink.statements.cose_key import from_point
 from cardlink.statements.trust import AGILE_USES, KeyState
 from issuer import database
+from issuer.audit import checkpoints
 from issuer.audit import log as audit
 from issuer.database import SessionFactory
 from issuer.errors import NotFound, Refused
@@ -124,6 +125,23 @@ def rotate_master(factory: SessionFactory, hsm: Ceremony, actor: Actor, now: dat
         old = masters.put(session, info.label, now)
         audit.append(session, actor, "key.rotated", info.label, {"replaced": old, "use": masters.USE}, now)
     return Rotated((info.label,), (old,), None)
+
+
+def rotate_audit(factory: SessionFactory, hsm: Ceremony, actor: Actor, installation: str, now: datetime) -> Rotated:
+    """Let a new key sign the checkpoints of the audit log. What the old ones signed is still checked with them.
+
+    For an installation from before there were checkpoints it makes the first.
+    """
+    require_anywhere(actor, Action.KEYS_MANAGE)
+    stem = f"{checkpoints.USE}-{installation}"
+    info = new_key(hsm, stem, checkpoints.KIND, checkpoints.USE, (installation,))
+    with database.transaction(factory) as session:
+        old = checkpoints.active_label(session)
+        checkpoints.add_key(session, info, installation, now)
+        audit.append(session, actor, "key.rotated", info.label, {"replaced": old, "use": checkpoints.USE}, now)
+    if old is not None:
+        hsm.set_state(old, DEACTIVATED)
+    return Rotated((info.label,), (old,) if old is not None else (), None)
 
 
 def replace_root(factory: SessionFactory, hsm: Ceremony, actor: Actor, label: str, now: datetime) -> Rotated:

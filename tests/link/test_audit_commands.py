@@ -64,6 +64,23 @@ def test_a_checkpoint_is_kept_elsewhere_and_the_log_proven_against_it(room: KeyR
     assert (done.returncode, "another checkpoint" in done.stderr) == (1, True)
 
 
+def test_a_new_key_signs_on_and_the_old_one_still_verifies(room: KeyRoom, tmp_path: Path) -> None:
+    noted, growth = tmp_path / "noted.txt", tmp_path / "growth.txt"
+    room.type("audit", "checkpoint", "--out", str(noted), officer=None)
+    (old,) = room.type("audit", "key", officer=None).splitlines()
+    told = room.type("keys", "rotate", "audit")
+    new, also = room.type("audit", "key", officer=None).splitlines()
+    assert (also, told.splitlines()[0][-2:]) == (old, "-2")
+    label = told.splitlines()[0]
+    assert (room.state_of(label), room.state_of(label[:-1] + "1")) == ("active", "deactivated")
+    room.type("audit", "checkpoint", officer=None)
+    room.type("audit", "verify", officer=None)
+    room.type("audit", "prove-growth", str(noted), "--out", str(growth), officer=None)
+    done = check_elsewhere(tmp_path, str(growth), "--key", new, "--key", old, "--noted", str(noted))
+    assert done.returncode == 0, done.stderr
+    assert check_elsewhere(tmp_path, str(growth), "--key", old).returncode == 1
+
+
 def test_a_pkcs11_device_signs_checkpoints_likewise(tmp_path: Path) -> None:
     with open_token_centre(tmp_path) as centre:
         made = checkpoints.make(centre.factory, centre.hsm, centre.clock())
@@ -83,5 +100,5 @@ def test_the_feed_signs_checkpoints_by_itself(room: KeyRoom) -> None:
             return session.query(CheckpointRow).all()
 
     within(20, lambda: bool(found()))
-    key = NoteKey.read(room.type("audit", "key", officer=None))
+    key = NoteKey.read(room.type("audit", "key", officer=None).splitlines()[0])
     assert verify_checkpoint(found()[-1].note, [key]).size == found()[-1].size
