@@ -62,8 +62,10 @@ class Plan:
         """The steps that make keys, in their order."""
         ec, root = Kind.EC_P256, Use.ROOT
         roots = tuple(Wanted(f"root-{number}", ec, root) for number in range(1, self.roots + 1))
-        whole = tuple(
-            Wanted(f"{use}-{self.installation}-1", ec, use, (self.installation,)) for use in INSTALLATION_USES
+        name, scope = self.installation, (self.installation,)
+        whole = (
+            *(Wanted(f"{use}-{name}-1", ec, use, scope) for use in INSTALLATION_USES),
+            Wanted(f"{Use.AUDIT}-{name}-1", Kind.ED25519, Use.AUDIT, scope),
         )
         return (
             Group("roots", f"{self.root_threshold}/{self.roots}", roots),

@@ -32,7 +32,7 @@ threshold = 2
 """
 PINS = {"Lan": "mat-khau-lan", "Minh": "mat-khau-minh", "Cường": "mat-khau-cuong"}
 WAIT_S = 60.0
-KEYS = 3 + 1 + 1 + 2 + 2 * 7
+KEYS = 3 + 1 + 1 + 3 + 2 * 7
 
 
 @dataclass
