@@ -65,6 +65,7 @@ def serve(
 ) -> None:
     """Serve until ended. The HSM's PIN comes from --pin-fd or hsm.pin_file, never from an argument."""
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, stream=sys.stderr)
+    logging.getLogger("issuer.trust").setLevel(logging.INFO)  # which HSM was opened, and what it leaves to us
     try:
         loaded = settings.load(config, os.environ)
         if pin_fd is not None:

@@ -41,6 +41,12 @@ class Tokens:
         everyday = self._worker(Login(MODULE, TOKEN, self.user_pin, True, True))
         return Ceremony(everyday, self._worker(Login(MODULE, ROOT_TOKEN, officer_pin or self.officer_pin, True, True)))
 
+    def in_one(self) -> tuple[Pkcs11, Ceremony]:
+        """The everyday token taken for all keys: everyday login and ceremony."""
+        logins = [Login(MODULE, TOKEN, self.user_pin, is_officer, False) for is_officer in (False, True, True)]
+        everyday, maker, roots = map(self._worker, logins)
+        return Pkcs11(everyday), Ceremony(maker, roots)
+
     def _worker(self, login: Login) -> Worker:
         made = Worker(login)
         self._workers.append(made)

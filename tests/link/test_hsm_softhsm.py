@@ -269,6 +269,21 @@ def test_of_two_keys_made_at_once_under_one_label_one_is_left(tokens: Tokens, of
         assert hsm.verify(f"twice-{n}", b"x", hsm.sign(f"twice-{n}", "qr", b"x"))
 
 
+def test_one_token_for_all_keys_works_and_is_declared(tmp_path: Path) -> None:
+    with softhsm(tmp_path) as tokens:
+        everyday, ceremony = tokens.in_one()
+        ceremony.generate(ROOT, "ec-p256", "root", ())
+        ceremony.generate(SIGNER, "ec-p256", "card", ())
+        listed = ceremony.keys()
+        assert [one.label for one in listed] == [SIGNER, ROOT]
+        assert everyday.verify(ROOT, b"list", ceremony.sign(ROOT, "root", b"list"))
+        assert "separates_roots" in everyday.capabilities().lacking()
+        with pytest.raises(HsmError, match=r"hsm\.denied"):
+            everyday.sign(ROOT, "root", b"list")
+        with pytest.raises(KeyExists):
+            ceremony.generate(ROOT, "ec-p256", "card", ())
+
+
 # --- the worker
 
 
