@@ -133,7 +133,7 @@ def test_keys_are_made_once_and_the_single_root_is_named(office: Office) -> None
     again, _ = office.issuer("keys", "init", "--agency", HOME, *pin)
     assert "root-1" not in again
     listed, _ = office.issuer("keys", "list")
-    assert len(listed.splitlines()) == 20
+    assert len(listed.splitlines()) == 21
     out, _ = office.issuer("keys", "trust-list", "--publish", "--out", str(office.folder / "trust.cose"), *pin)
     assert "số 3" in out
     with database.reading(office.factory) as session:
