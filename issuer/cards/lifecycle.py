@@ -121,8 +121,8 @@ def allocate(
 ) -> Card:
     """Make a card of an approved request: its UUID, its place in a status list, its QR, and a blank for a chip.
 
-    The status stands at suspended until the card is handed over, so that one lost on the way opens nothing. `jobs` opens the
-    card's job in the HSM, where card keys work only for jobs that were opened by another role than uses them.
+    The status stands at suspended until the card is handed over, so that one lost on the way opens nothing. `jobs`
+    opens the card's job in the HSM, where card keys work only for jobs that were opened by another role than uses them.
     """
     request = _request(session, request_id)
     step_request(session, actor, request, Event.ALLOCATE, now, {"serial": serial})
