@@ -64,10 +64,10 @@ class Connection:
     def call(self, op: Op, args: Sequence[Any] = ()) -> Any:
         """Make one call and give its result, or raise the error that the HSM answered with."""
         request = [str(op), *args]
+        deadline = time.monotonic() + self._wait_s  # from here: who waits behind others waits for the HSM too
         with self._lock:
             if self._refused:
                 raise self._refused
-            deadline = time.monotonic() + self._wait_s
             while True:
                 frames = self._connected(op, deadline)
                 try:

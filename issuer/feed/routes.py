@@ -66,6 +66,8 @@ class Feed:
     readers: Executor
     writers: Executor
     signers: Executor
+    chores: Executor
+    """For signatures that no door waits for: what an HSM that is away holds up there holds up no door."""
     clock: Callable[[], datetime]
     fresh_each: RateLimit = field(default_factory=lambda: RateLimit(per_second=2, burst=20))
     fresh_all: RateLimit = field(default_factory=lambda: RateLimit(per_second=2000, burst=4000))

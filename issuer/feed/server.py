@@ -82,7 +82,7 @@ class Server:
         feed.signer.forget()
         place = await feed.in_thread(feed.readers, feed.source.head)
         try:
-            await feed.in_thread(feed.signers, partial(feed.snapshots.refresh, place, feed.clock()))
+            await feed.in_thread(feed.chores, partial(feed.snapshots.refresh, place, feed.clock()))
         except IssuerError as error:
             log.warning("feed lists not signed anew why=%s", error)
 
@@ -108,27 +108,27 @@ class Server:
     async def refresh_snapshots(self) -> None:
         """Keep the snapshot files near the feed."""
         feed = self.feed
-        await feed.in_thread(feed.signers, partial(feed.snapshots.refresh, feed.hub.position, feed.clock()))
+        await feed.in_thread(feed.chores, partial(feed.snapshots.refresh, feed.hub.position, feed.clock()))
         await asyncio.sleep(SNAPSHOT_EVERY_S)
 
     async def upkeep(self) -> None:
         """Renew bundles that run out, forget old news."""
         feed = self.feed
-        await feed.in_thread(feed.signers, partial(feed.signer.renew_bundles, feed.clock()))
+        await feed.in_thread(feed.chores, partial(feed.signer.renew_bundles, feed.clock()))
         await feed.in_thread(feed.writers, partial(feed.source.prune, feed.clock()))
         await asyncio.sleep(UPKEEP_EVERY_S)
 
     async def publish_revocations(self) -> None:
         """Keep revocation lists near the cards, and the certificates with which OCSP is answered alive."""
         feed = self.feed
-        await feed.in_thread(feed.signers, partial(feed.signer.publish_revocations, feed.clock()))
+        await feed.in_thread(feed.chores, partial(feed.signer.publish_revocations, feed.clock()))
         await asyncio.sleep(REVOCATION_EVERY_S)
 
     async def checkpoint_audit(self) -> None:
         """Keep the audit log under checkpoints; a log that was changed gets none, and is told about again and again."""
         await asyncio.sleep(AUDIT_EVERY_S)
         feed = self.feed
-        await feed.in_thread(feed.signers, partial(feed.signer.checkpoint, feed.clock()))
+        await feed.in_thread(feed.chores, partial(feed.signer.checkpoint, feed.clock()))
 
 
 async def serve(config: Config, hsm: Signing, on_ready: Callable[[str], None]) -> None:
@@ -153,8 +153,8 @@ async def running(config: Config, hsm: Signing) -> AsyncIterator[Server]:
     """The feed's parts and its loops, without the HTTP side."""
     factory = database.session_factory(database.engine(config))
     source, signer = Source(factory), FeedSigner(factory, hsm)
-    pools = [ThreadPoolExecutor(n, name) for n, name in ((2, "read"), (2, "write"), (2, "sign"))]
-    readers, writers, signers = pools
+    pools = [ThreadPoolExecutor(n, name) for n, name in ((2, "read"), (2, "write"), (2, "sign"), (1, "chores"))]
+    readers, writers, signers, chores = pools
     try:
         loop = asyncio.get_running_loop()
         position, number = await loop.run_in_executor(readers, source.start)
@@ -170,6 +170,7 @@ async def running(config: Config, hsm: Signing) -> AsyncIterator[Server]:
             readers=readers,
             writers=writers,
             signers=signers,
+            chores=chores,
             clock=utc_now,
         )
         server = Server(feed, number, asyncio.Event())
