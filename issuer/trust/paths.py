@@ -6,6 +6,7 @@ policies and, where lists are given, revocation. Nothing is ever fetched.
 
 import asyncio
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 from asn1crypto import crl as asn1_crl
@@ -29,7 +30,9 @@ def validate(
     a list in force.
     """
     try:
-        asyncio.run(_validate(certificates, chain, roots, now, lists))
+        # in a thread of its own: the library wants an event loop, and whoever asks may stand in one already
+        with ThreadPoolExecutor(1) as own:
+            own.submit(lambda: asyncio.run(_validate(certificates, chain, roots, now, lists))).result()
     except (ValueError, TypeError) as error:  # what asn1crypto raises for bytes that are no certificate or list
         raise Refused("trust.no_path", subject="?", why=str(error)) from error
 

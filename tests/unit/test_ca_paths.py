@@ -1,5 +1,6 @@
 """Paths as the centre judges them: the same verdicts as OpenSSL's, on the same certificates and lists."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -47,6 +48,15 @@ def stray(office: RevocationOffice, agency: str) -> bytes:
 
 def test_every_certificate_of_a_card_has_its_path(office: RevocationOffice) -> None:
     assert judge(office, list(office.card()[1].values())) == ""
+
+
+def test_a_path_is_judged_also_from_within_an_event_loop(office: RevocationOffice) -> None:
+    """As in the feed, or behind a browser that a test drives."""
+
+    async def inside() -> str:
+        return judge(office, list(office.card()[1].values()))
+
+    assert asyncio.run(inside()) == ""
 
 
 @pytest.mark.parametrize("agency", [OTHER, "H381", "G01.H38"])
