@@ -25,7 +25,7 @@ from hsm_sim.faults import read_faults
 from hsm_sim.keys import Role
 from hsm_sim.log import DEFAULT_MAX_BYTES, Head, Log, scan_log
 from hsm_sim.ops import SPECS
-from hsm_sim.server import Server, SocketTaken, listen
+from hsm_sim.server import Server, SocketTaken, listen, signal_wake
 from hsm_sim.store import Store, read_state
 from hsm_sim.unseal import gather
 
@@ -149,6 +149,7 @@ def _serve(args: argparse.Namespace) -> int:
     def stop(signum: int, frame: FrameType | None) -> None:
         server.stop()
 
+    wake = signal_wake()
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     mode = "embedded"
@@ -156,13 +157,13 @@ def _serve(args: argparse.Namespace) -> int:
         mode = "shares"
         log.info("hsm sealed mode=shares socket=%s", args.socket)
         try:
-            gather(listener, frozenset(uids), start)
+            gather(listener, wake, frozenset(uids), start)
         except OSError:
             log.info("hsm stopped before it was opened")
             return 0
     hsm = opened[0]
     log.info("hsm ready mode=%s socket=%s keys=%d", mode, args.socket, len(hsm.state.keys))
-    server.serve(hsm)
+    server.serve(hsm, wake)
     hsm.close()
     log.info("hsm stopped")
     return 0

@@ -1,6 +1,9 @@
 """The HSM's Unix socket: who may connect, login, and one thread a connection."""
 
+import errno
 import logging
+import select
+import signal
 import socket
 import struct
 import threading
@@ -15,6 +18,7 @@ log = logging.getLogger(__name__)
 
 LOGIN_WAIT_S = 10.0
 CONNECTIONS_MAX = 64
+READ_AT_ONCE = 4096
 UCRED = struct.Struct("3i")  # struct ucred: pid, uid, gid (unix(7))
 
 
@@ -37,12 +41,12 @@ class Server:
         self._free = threading.Semaphore(CONNECTIONS_MAX)
         self._listener = listener
 
-    def serve(self, hsm: Hsm) -> None:
-        """Accept connections until the listener is closed."""
+    def serve(self, hsm: Hsm, wake: socket.socket) -> None:
+        """Accept connections until the listener is closed; `wake` as for `next_connection`."""
         self._hsm = hsm
         while True:
             try:
-                connected, _ = self._listener.accept()
+                connected = next_connection(self._listener, wake)
             except OSError:
                 return
             if not self._free.acquire(blocking=False):
@@ -106,6 +110,36 @@ def _tell(frames: FrameSocket, error: HsmError) -> None:
         frames.send([False, error.code, error.detail])
     except OSError as gone:
         log.debug("hsm client did not wait for %s: %s", error.code, gone)
+
+
+def signal_wake() -> socket.socket:
+    """A socket that becomes readable when a signal came. Main thread only."""
+    ring, wake = socket.socketpair()
+    ring.setblocking(False)
+    wake.setblocking(False)
+    signal.set_wakeup_fd(ring.detach(), warn_on_full_buffer=False)
+    return wake
+
+
+def next_connection(listener: socket.socket, wake: socket.socket) -> socket.socket:
+    """Wait for a connection. Raises OSError once the listener is closed, by a signal's handler for instance.
+
+    A plain `accept` would sleep on when the kernel gave the signal to another thread of this process: its handler runs
+    in this one, as soon as this one wakes. So `wake` (`signal_wake`) is waited for as well.
+    """
+    listener.setblocking(False)
+    while listener.fileno() >= 0:
+        ready, _, _ = select.select([listener, wake], [], [])
+        if wake in ready:
+            wake.recv(READ_AT_ONCE)
+        elif listener.fileno() >= 0:
+            try:
+                connected, _ = listener.accept()
+            except BlockingIOError:
+                continue
+            connected.setblocking(True)
+            return connected
+    raise OSError(errno.EBADF, "the listener is closed")
 
 
 def listen(path: Path, mode: int) -> socket.socket:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 
 from hsm_sim.errors import BadRequest, Denied, HsmError
 from hsm_sim.frames import FrameSocket
-from hsm_sim.server import peer_uid
+from hsm_sim.server import next_connection, peer_uid
 from hsm_sim.shares import Gathering
 
 log = logging.getLogger(__name__)
@@ -19,14 +19,16 @@ UNSEAL = "unseal"
 ANSWER_WAIT_S = 60.0
 
 
-def gather(listener: socket.socket, allowed_uids: Collection[int], opens: Callable[[bytes], None]) -> None:
+def gather(
+    listener: socket.socket, wake: socket.socket, allowed_uids: Collection[int], opens: Callable[[bytes], None]
+) -> None:
     """Take shares until they open the store. `opens` raises HsmError for a secret that does not; then all begins anew.
 
     Raises OSError when the listener is closed.
     """
     gathering = Gathering()
     while True:
-        connected, _ = listener.accept()
+        connected = next_connection(listener, wake)
         secret: bytes | None = None
         with connected:
             connected.settimeout(ANSWER_WAIT_S)
