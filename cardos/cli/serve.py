@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from cardlink.piv.tables import Interface
@@ -124,7 +125,7 @@ def load_images(fleet: Fleet, folder: Path) -> int:
     if not images:
         raise Failed("fleet.no-image", path=folder)
     for image in images:
-        fleet.add_image(image.stem, ImageSource(image, lambda image=image: read_secret(image)))  # type: ignore[misc]
+        fleet.add_image(image.stem, ImageSource(image, partial(read_secret, image)))
     return len(images)
 
 
