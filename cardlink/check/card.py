@@ -136,7 +136,9 @@ def check_identity(
         return Refused(Reason.KEY_MISMATCH, "identity for another key")
     if not belongs_to_issuer(identity):
         return Refused(Reason.FOREIGN_OBJECT, f"{identity.issuer} says who works at {identity.agency}")
-    signer = verify_statement(received.statement, Use.IDENTITY, identity.issuer, identity.issued_s, trust, now)
+    of_card = (identity.card_uuid, identity.key_hash)
+    signed_s = identity.issued_s
+    signer = verify_statement(received.statement, Use.IDENTITY, identity.issuer, signed_s, trust, now, card=of_card)
     if isinstance(signer, Refused):
         return signer
     if now.timestamp() >= identity.expires_s:

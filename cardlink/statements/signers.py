@@ -62,17 +62,26 @@ def check_signature(statement: Sign1, signer: Signer) -> Signer | Refused:
 
 
 def verify_statement(
-    statement: Sign1, use: Use, issuer: str, signed_s: int, trust: Trust, now: datetime, *, may_be_ahead: bool = False
+    statement: Sign1,
+    use: Use,
+    issuer: str,
+    signed_s: int,
+    trust: Trust,
+    now: datetime,
+    *,
+    may_be_ahead: bool = False,
+    card: tuple[bytes, bytes] | None = None,
 ) -> Signer | Refused:
     """The whole judgement of an envelope: signer, times, signature; cheapest first.
 
     `may_be_ahead`: the message tells a door the time (F6), so its own must not be measured by the door's clock.
+    `card` (UUID, key-hash): the card that the statement speaks of; on the allow-list it outlives its signer's fall.
     """
     signer = find_signer(statement, use, issuer, trust)
     if isinstance(signer, Refused):
         return signer
     now_s = now.timestamp()
-    timely = check_signer_times(signer, signed_s, trust, now_s)
+    timely = check_signer_times(signer, signed_s, trust, now_s, card)
     if isinstance(timely, Refused):
         return timely
     ahead = None if may_be_ahead else check_not_ahead(signed_s, now_s)

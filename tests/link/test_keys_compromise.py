@@ -9,8 +9,11 @@ from card_office import HOME, Blank
 from key_drill import KeyRoom, open_key_room, right_now, tap, within
 from sqlalchemy import update
 
+from cardlink.check.cache import CredentialCache, VerifiedCredential
+from cardlink.check.card import check_identity, verify_credential
 from cardlink.statements.cose import parse_sign1
 from cardlink.statements.cose_key import from_point
+from cardlink.statements.identity import Identity
 from cardlink.statements.qr import parse_fragment, read_qr, verify_qr
 from cardlink.statements.refusal import Reason, Refused
 from cardlink.statements.trust import KeyEntry, KeyState, Use
@@ -98,14 +101,29 @@ def test_cards_signed_after_the_day_of_the_theft_are_not_believed(room: KeyRoom,
     assert tap(door, blank) == str(Reason.COMPROMISED_SIGNER)
 
 
+def identity_of(room: KeyRoom, card: Card) -> Identity | Refused:
+    """What the identity statement of a card says to whoever trusts the list in force."""
+    trust = room.list_in_force()
+    assert card.credential is not None
+    assert card.identity is not None
+    beside = verify_credential(card.credential, trust, right_now(), CredentialCache())
+    assert isinstance(beside, VerifiedCredential)
+    return check_identity(card.identity, beside, trust, right_now())
+
+
 def test_an_identity_signer_falls_and_its_cards_open_as_before(room: KeyRoom, door: Daemon) -> None:
-    _, blank = room.active_card()
+    known, blank = room.active_card()
+    strange, _ = room.active_card()
     opens(room, door, blank)
+    not_in_the_register(room, strange)
     told = room.type("keys", "compromised", f"identity-{HOME}-1")
     assert "Encode each card again" in told
     room.follows(door)
     assert tap(door, blank) == "granted"
-    assert room.list_in_force().content.allowed
+    assert isinstance(identity_of(room, known), Identity)
+    refused = identity_of(room, strange)
+    assert isinstance(refused, Refused)
+    assert refused.reason is Reason.COMPROMISED_SIGNER
 
 
 def test_a_qr_signer_falls_and_what_it_signed_is_refused_with_its_faces_listed(room: KeyRoom, door: Daemon) -> None:

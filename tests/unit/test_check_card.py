@@ -214,6 +214,20 @@ def test_an_identity_is_refused_for_its_reason(row: dict[str, str]) -> None:
     assert row["why"] in refused.detail
 
 
+def test_an_identity_of_a_compromised_signer_counts_for_cards_on_the_allow_list_alone() -> None:
+    statement = raw(load("identity")["good"][0])
+    beside = verify_credential(GOOD, TRUST, NOW, CredentialCache())
+    assert isinstance(beside, VerifiedCredential)
+    kid = public_key("identity").kid()
+    keys = tuple(replace(key, state=KeyState.COMPROMISED) if key.kid == kid else key for key in TRUST.content.keys)
+    for allowed in ((), ((bytes(16), beside.key_hash),), ((beside.card.card_uuid, bytes(16)),)):
+        refused = check_identity(statement, beside, _next_trust(keys=keys, allowed=allowed), NOW)
+        assert isinstance(refused, Refused)
+        assert refused.reason is Reason.COMPROMISED_SIGNER
+    spared = _next_trust(keys=keys, allowed=((beside.card.card_uuid, beside.key_hash),))
+    assert isinstance(check_identity(statement, beside, spared, NOW), Identity)
+
+
 def test_every_reason_is_a_code_of_its_own() -> None:
     assert len({str(reason) for reason in Reason}) == len(Reason)
 
