@@ -46,7 +46,10 @@ class CheckpointRow(Base):
 
 
 class AuditKeyRow(Base):
-    """One Ed25519 key of use audit; the newest signs. `name` is the log's, the same for all of them."""
+    """One Ed25519 key of use audit; the newest signs. `name` is the log's, the same for all of them.
+
+    A key that came into other hands vouches, from `dead_since` on, for one checkpoint alone: its last believed one.
+    """
 
     __tablename__ = "audit_keys"
 
@@ -54,3 +57,6 @@ class AuditKeyRow(Base):
     name: Mapped[str]
     public: Mapped[bytes]
     since: Mapped[datetime]
+    dead_since: Mapped[datetime | None]
+    last_size: Mapped[int | None]
+    last_root: Mapped[bytes | None]

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Index, UniqueConstraint, text
+from sqlalchemy import ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from issuer.database import Base
@@ -77,6 +77,34 @@ class AuthorityRow(Base):
     not_after: Mapped[datetime]
     signs_until: Mapped[datetime]
     state: Mapped[int]
+
+
+class OtherCertificateRow(Base):
+    """One more certificate of an authority's key than the one in its row: by another root, or a link between two roots.
+
+    It counts as long as the authority that issued it.
+    """
+
+    __tablename__ = "authority_certificates"
+
+    issuer_label: Mapped[str] = mapped_column(ForeignKey("authorities.label"), primary_key=True)
+    serial: Mapped[str] = mapped_column(primary_key=True)  # hex
+    label: Mapped[str] = mapped_column(ForeignKey("authorities.label"))
+    certificate: Mapped[bytes]
+    not_before: Mapped[datetime]
+    not_after: Mapped[datetime]
+
+
+class ForeignAnchorRow(Base):
+    """An authority that is not ours whose PIV cards our doors may take; its cards count as those of `agency_code`."""
+
+    __tablename__ = "foreign_anchors"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    agency_code: Mapped[str]
+    certificate: Mapped[bytes]
+    not_after: Mapped[datetime]
+    added: Mapped[datetime]
 
 
 class TrustListRow(Base):
