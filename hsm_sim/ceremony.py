@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from hsm_sim import backup
 from hsm_sim.ceremony_book import Book
 from hsm_sim.ceremony_plan import SERVICES, Group, Plan, Wanted
 from hsm_sim.core import Hsm, Peer
@@ -22,12 +23,15 @@ from hsm_sim.keys import NO_TERMS, KeyInfo, Role
 from hsm_sim.log import DEFAULT_MAX_BYTES, Log
 from hsm_sim.ops import SPECS
 from hsm_sim.policy import Op, is_for_several
-from hsm_sim.shares import Gathering, split
+from hsm_sim.shares import Gathering, look, split
 from hsm_sim.store import SECRET_BYTES, Store
 
 FINGERPRINT_CHARS = 16
 GROUP_CHARS = 4
 STORE, LOG, BOOK = "hsm.store", "hsm.store.log", "ceremony.book"
+BACKUP, TRIAL = "hsm.backup", "hsm.trial"
+WORDS_ASKED, WORDS_ALIKE = 3, 4
+"""How many words of a share its holder types back; the first ones, which all shares have alike, are not asked for."""
 SERVICE_PIN_BYTES = 12
 
 
@@ -75,6 +79,8 @@ class Ceremony:
         self._step("store", self._make_store)
         for group in self.plan.groups():
             self._step(group.step, partial(self._make_keys, group))
+        if self.book.find("close") is None:  # a ceremony that ended before there was this step is not taken up again
+            self._step("backup", self._back_up)
         self._step("close", self._close)
 
     def shut(self) -> None:
@@ -253,6 +259,47 @@ class Ceremony:
             except WrongPin as error:
                 self.terminal.say("pin-wrong", why=error.detail)
         return self.peers[person]
+
+    # --- the first backup
+
+    def _back_up(self) -> tuple[tuple[str, ...], dict[str, Any]]:
+        """Make the backup anew if a run was torn here: the shares of the one before open nothing any more."""
+        state, holders, threshold = self._hsm.state, self.plan.backup_holders, self.plan.backup_threshold
+        self.handed_out.mkdir(mode=0o700, exist_ok=True)
+        path = self.folder / BACKUP
+        backup.remove(path)
+        wrap_key, shares = backup.new_shares(threshold, len(holders))
+        digest = backup.write(state, wrap_key, path)
+        for holder, share in zip(holders, shares.words, strict=True):
+            self._hand_out(f"backup-share-{holder}.txt", share)
+        # from here on as it would be in need: with what the files hold, and against what was read aloud
+        held = {holder: self._handed_out(f"backup-share-{holder}.txt") for holder in holders}
+        expected = {label: bytes.fromhex(value) for label, value in self._told_values().items()}
+        compared = backup.trial(path, list(held.values()), threshold, self.folder / TRIAL, expected)
+        self.terminal.say("backup-tried", file=BACKUP, keys=compared, digest=digest)
+        told: dict[str, Any] = {}
+        for holder, share in held.items():
+            told[holder] = {"number": look(share).number, "fingerprint": fingerprint(share.encode())}
+            self.terminal.say("backup-share", name=holder, file=f"backup-share-{holder}.txt", split=shares.split)
+            self._prove_written(holder, share.split())
+        facts = {"file": BACKUP, "sha256": digest, "share_set": shares.split, "holders": told}
+        return holders, facts | {"needed": f"{threshold}/{len(holders)}", "compared": compared}
+
+    def _prove_written(self, holder: str, words: list[str]) -> None:
+        """Ask for some words of a share, each until it is right."""
+        asked = secrets.SystemRandom().sample(range(WORDS_ALIKE, len(words)), WORDS_ASKED)
+        for at in sorted(asked):
+            while self.terminal.ask_secret("share-word", name=holder, number=at + 1).strip().lower() != words[at]:
+                self.terminal.say("word-wrong")
+
+    def _handed_out(self, name: str) -> str:
+        return (self.handed_out / name).read_text(encoding="utf-8").strip()
+
+    def _told_values(self) -> dict[str, str]:
+        """Public keys and key check values as the book has them, by label."""
+        groups = [self.book.find(group.step) for group in self.plan.groups()]
+        keys = [key for line in groups if line is not None for key in line.facts["keys"]]
+        return {key["label"]: key["public"] or key["shown"] for key in keys}
 
     # --- the end
 

@@ -15,7 +15,8 @@ AGENCY_USES = (Use.CARD, Use.IDENTITY, Use.QR, Use.BUNDLE)
 INSTALLATION_USES = (Use.STATUS, Use.COMMAND)
 SERVICES = (Role.USER, Role.ALLOCATOR)
 """Roles of programs and not of persons: their PINs are drawn and written to files."""
-SECTIONS = {"installation", "agencies", "officers", "auditors", "witnesses", "shares", "persons_needed", "roots"}
+NAMES = {"installation", "agencies", "officers", "auditors", "witnesses"}
+SECTIONS = NAMES | {"persons_needed", "shares", "roots", "backup"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,8 @@ class Plan:
     witnesses: tuple[str, ...]
     holders: tuple[str, ...]
     share_threshold: int
+    backup_holders: tuple[str, ...]
+    backup_threshold: int
     persons_needed: int
     roots: int
     root_threshold: int
@@ -56,7 +59,8 @@ class Plan:
     @property
     def people(self) -> tuple[str, ...]:
         """Everybody who takes part, each once."""
-        return tuple(dict.fromkeys((*self.officers, *self.auditors, *self.holders, *self.witnesses)))
+        holders = (*self.holders, *self.backup_holders)
+        return tuple(dict.fromkeys((*self.officers, *self.auditors, *holders, *self.witnesses)))
 
     def groups(self) -> tuple[Group, ...]:
         """The steps that make keys, in their order."""
@@ -100,6 +104,7 @@ def _plan(told: dict[str, Any], digest: str) -> Plan:
     if unknown:
         raise BadRequest(f"plan: unknown {', '.join(sorted(unknown))}")
     shares, roots = told["shares"], told["roots"]
+    copies = told.get("backup", shares)  # nobody else named: the same persons hold both
     plan = Plan(
         installation=_name(told["installation"]),
         agencies=_names(told["agencies"]),
@@ -108,6 +113,8 @@ def _plan(told: dict[str, Any], digest: str) -> Plan:
         witnesses=_names(told.get("witnesses", [])),
         holders=_names(shares["holders"]),
         share_threshold=int(shares["threshold"]),
+        backup_holders=_names(copies["holders"]),
+        backup_threshold=int(copies["threshold"]),
         persons_needed=int(told["persons_needed"]),
         roots=int(roots["keys"]),
         root_threshold=int(roots["threshold"]),
@@ -115,7 +122,8 @@ def _plan(told: dict[str, Any], digest: str) -> Plan:
     )
     if not 1 <= plan.persons_needed <= len(plan.officers):
         raise BadRequest("plan: persons_needed is 1 to the number of officers")
-    if not 2 <= plan.share_threshold <= len(plan.holders) <= SHARES_MAX:
+    of_store = 2 <= plan.share_threshold <= len(plan.holders) <= SHARES_MAX
+    if not of_store or not 2 <= plan.backup_threshold <= len(plan.backup_holders) <= SHARES_MAX:
         raise BadRequest(f"plan: 2 to {SHARES_MAX} holders of shares, and a threshold of at least 2")
     if not 1 <= plan.root_threshold <= plan.roots <= SHARES_MAX:
         raise BadRequest("plan: a root threshold is 1 to the number of root keys")

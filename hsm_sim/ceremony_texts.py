@@ -16,6 +16,10 @@ SAID: Mapping[str, tuple[str, str]] = {
     "step-card-master": ("\nBƯỚC: Khóa chủ của thẻ, {code}.", "\nSTEP: Card master key, {code}."),
     "step-installation": ("\nBƯỚC: Khóa ký chung của {code}.", "\nSTEP: Signers of the installation, {code}."),
     "step-agency": ("\nBƯỚC: Khóa của cơ quan {code}.", "\nSTEP: Keys of agency {code}."),
+    "step-backup": (
+        "\nBƯỚC: Bản sao lưu đầu tiên, dưới một khóa riêng chia thành phần.",
+        "\nSTEP: The first backup, under a key of its own in shares.",
+    ),
     "step-close": ("\nBƯỚC: Niêm phong nhật ký và lập biên bản.", "\nSTEP: Seal the log and make the transcript."),
     "done-before": ("Đã xong từ lần trước: {step}", "Done before: {step}"),
     "present": ("{name}, gõ tên để xác nhận có mặt: ", "{name}, type your name to say that you are here: "),
@@ -24,6 +28,22 @@ SAID: Mapping[str, tuple[str, str]] = {
         "{name}: phần bí mật ở tệp {file}; vân tay {fingerprint}. Mang tệp đi và xóa khỏi máy này.",
         "{name}: your share is in the file {file}; fingerprint {fingerprint}. Take it away and delete it here.",
     ),
+    "backup-tried": (
+        "Đã dựng thử lại từ {file} và so giá trị kiểm tra của {keys} khóa: khớp hết. SHA-256 của tệp:\n{digest}",
+        "Restored {file} on trial and compared the check values of {keys} keys: all the same. SHA-256 of the file:\n"
+        "{digest}",
+    ),
+    "backup-share": (
+        "{name}: phần bí mật của bản sao lưu (bộ số {split}) ở tệp {file}. Chép ra giấy, mang đi, xóa tệp khỏi máy "
+        "này; cất xa bản sao lưu.",
+        "{name}: your share of the backup (set {split}) is in the file {file}. Write it down, take it away, delete "
+        "the file here; keep it far from the backup.",
+    ),
+    "share-word": (
+        "{name}, từ thứ {number} trên giấy của bạn: ",
+        "{name}, word {number} on your paper: ",
+    ),
+    "word-wrong": ("Không phải từ đó; xem lại giấy.", "Not that word; look at the paper again."),
     "new-pin": ("{name}, mã PIN mới (6 đến 64 ký tự): ", "{name}, your new PIN (6 to 64 characters): "),
     "new-pin-again": ("{name}, gõ lại: ", "{name}, once more: "),
     "pin-differs": ("Hai lần khác nhau, hoặc độ dài không đúng.", "They differ, or have the wrong length."),
@@ -79,6 +99,13 @@ TRANSCRIPT: Mapping[str, tuple[str, str]] = {
     "card-master": ("Khóa chủ của thẻ (giá trị kiểm tra)", "Card master key (key check value)"),
     "installation-keys": ("Khóa ký chung", "Signers of the installation"),
     "agency": ("Khóa của cơ quan", "Keys of agency"),
+    "backup": ("Bản sao lưu", "Backup"),
+    "backup_file": ("Tệp và SHA-256 của tệp", "File and its SHA-256"),
+    "share_set": ("Bộ phần bí mật số", "Share set"),
+    "backup_share_of": ("Phần bí mật của", "Share of"),
+    "words_typed": ("Mỗi người giữ đã gõ lại các từ được hỏi", "Each holder typed back the words asked for"),
+    "trial": ("Dựng thử lại", "Trial restore"),
+    "compared": ("khóa, giá trị kiểm tra khớp hết", "keys, all check values the same"),
     "close": ("Kết thúc", "End"),
     "persons": ("Người thực hiện", "Done by"),
     "together": ("Vân tay chung", "Fingerprint of all"),

@@ -9,12 +9,12 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hsm_sim import texts
+from hsm_sim import backup, texts
 from hsm_sim.client import Client, Proposal
 from hsm_sim.core import Hsm, Peer
 from hsm_sim.errors import BadRequest, HsmGone, error_from_wire
@@ -22,7 +22,7 @@ from hsm_sim.frames import FrameSocket
 from hsm_sim.keys import KeyState, Role
 from hsm_sim.policy import Op
 from hsm_sim.shares import combine, split
-from hsm_sim.store import SECRET_BYTES, State, read_state, write_copy
+from hsm_sim.store import SECRET_BYTES, read_state
 from hsm_sim.unseal import UNSEAL
 
 SECRET_MAX_BYTES = 4096
@@ -120,12 +120,12 @@ def add_to(parsers: Any, help_of: Callable[[str], str], lang: str) -> None:
     _secret_options(shares, help_of)
     _share_options(shares, help_of)
     shares.set_defaults(run=_split, lang=lang)
-    backup = parsers.add_parser("backup", help=help_of("backup"))
-    _secret_options(backup, help_of)
-    backup.add_argument("--store", type=Path, required=True, help=help_of("store"))
-    backup.add_argument("--to", type=Path, required=True, help=help_of("backup-to"))
-    _share_options(backup, help_of)
-    backup.set_defaults(run=_backup, lang=lang)
+    copy = parsers.add_parser("backup", help=help_of("backup"))
+    _secret_options(copy, help_of)
+    copy.add_argument("--store", type=Path, required=True, help=help_of("store"))
+    copy.add_argument("--to", type=Path, required=True, help=help_of("backup-to"))
+    _share_options(copy, help_of)
+    copy.set_defaults(run=_backup, lang=lang)
     restore = parsers.add_parser("restore", help=help_of("restore"))
     _secret_options(restore, help_of)
     restore.add_argument("--backup", type=Path, required=True, help=help_of("restore-from"))
@@ -284,12 +284,11 @@ def _unseal(args: argparse.Namespace) -> int:
 def _split(args: argparse.Namespace) -> int:
     """Give the store's secret to several holders, each their own file."""
     given = read_secret(args.secret_fd, args.secret_file)
-    _write_shares(args, given.store_secret)
+    _write_shares(args, split(given.store_secret, args.threshold, len(args.share_file)))
     return 0
 
 
-def _write_shares(args: argparse.Namespace, secret: bytes) -> None:
-    shares = split(secret, args.threshold, len(args.share_file))
+def _write_shares(args: argparse.Namespace, shares: Sequence[str]) -> None:
     for path, share in zip(args.share_file, shares, strict=True):
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
             file.write(share + "\n")
@@ -300,10 +299,10 @@ def _backup(args: argparse.Namespace) -> int:
     """Copy the store under a key of its own, which is given out in shares and kept nowhere."""
     given = read_secret(args.secret_fd, args.secret_file)
     state = read_state(args.store, given.store_secret)
-    wrap_key = os.urandom(SECRET_BYTES)
-    _write_shares(args, wrap_key)
-    write_copy(args.to, wrap_key, state, os.urandom)
-    _say(args, "backed-up", keys=len(state.keys), path=args.to)
+    wrap_key, shares = backup.new_shares(args.threshold, len(args.share_file))
+    _write_shares(args, shares.words)
+    digest = backup.write(state, wrap_key, args.to)
+    _say(args, "backed-up", keys=len(state.keys), path=args.to, digest=digest, split=shares.split)
     return 0
 
 
@@ -311,15 +310,6 @@ def _restore(args: argparse.Namespace) -> int:
     """Make a new store from a backup, under a secret of its own. Its log begins anew."""
     given = read_secret(args.secret_fd, args.secret_file)
     wrap_key = combine([_read_share(path) for path in args.share_file])
-    state = read_state(args.backup, wrap_key)
-    fresh = State(
-        keys=state.keys,
-        pins=state.pins,
-        jobs=state.jobs,
-        caps=state.caps,
-        counts=state.counts,
-        settings=state.settings,
-    )
-    write_copy(args.store, given.store_secret, fresh, os.urandom)
+    state = backup.restore(args.backup, wrap_key, args.store, given.store_secret)
     _say(args, "restored", keys=len(state.keys), path=args.store)
     return 0

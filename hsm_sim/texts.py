@@ -157,7 +157,10 @@ SAID: Mapping[str, tuple[str, str]] = {
         "đã chia thành {count} phần, cần {threshold} phần để mở; giao mỗi tệp cho một người rồi xóa",
         "split into {count} shares, {threshold} of them open; give each file to one holder and delete it",
     ),
-    "backed-up": ("đã sao lưu {keys} khóa vào {path}", "{keys} keys copied to {path}"),
+    "backed-up": (
+        "đã sao lưu {keys} khóa vào {path}\nSHA-256 {digest}\nbộ phần bí mật số {split}",
+        "{keys} keys copied to {path}\nSHA-256 {digest}\nshare set {split}",
+    ),
     "restored": ("đã dựng lại {keys} khóa trong {path}", "{keys} keys restored in {path}"),
 }
 

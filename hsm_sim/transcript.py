@@ -55,6 +55,13 @@ def _told(line: Line) -> list[str]:
         out.append(f"  {key['label']:<24} {key['use']:<12} {scope:<12} {key['shown']}")
     if "together" in facts:
         out.append(f"  {both('together')}: {facts['together']}")
+    if line.step == "backup":
+        out += [f"  {both('backup_file')}: {facts['file']}", f"    {facts['sha256']}"]
+        out.append(f"  {both('share_set')}: {facts['share_set']}; {both('shares')}: {facts['needed']}")
+        for name, share in facts["holders"].items():
+            out.append(f"  {both('backup_share_of')} {name}: #{share['number']}, {share['fingerprint']}")
+        out.append(f"  {both('words_typed')}")
+        out.append(f"  {both('trial')}: {facts['compared']} {both('compared')}")
     if line.step == "close":
         out += [f"  {both('log')}: {facts['log_lines']} {both('lines')}", f"    {facts['log_last']}"]
         out += [f"  {both('book')}:", f"    {facts['book']}"]

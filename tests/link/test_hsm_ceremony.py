@@ -1,5 +1,6 @@
 """A whole key ceremony as persons type it: torn, gone on with, signed at its end, taken over by `issuer keys init`."""
 
+import hashlib
 import os
 import re
 import select
@@ -12,7 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from hsm_sim.__main__ import main
+from hsm_sim.backup import check_values
 from hsm_sim.client import Client
+from hsm_sim.shares import look
+from hsm_sim.store import read_state
 
 PLAN = """
 installation = "H38"
@@ -28,6 +33,10 @@ threshold = 2
 
 [roots]
 keys = 3
+threshold = 2
+
+[backup]
+holders = ["Hoa", "Huy", "Minh"]
 threshold = 2
 """
 PINS = {"Lan": "mat-khau-lan", "Minh": "mat-khau-minh", "Cường": "mat-khau-cuong"}
@@ -91,6 +100,10 @@ class Room:
     def answer(self, question: str, waiting: list[str]) -> str:
         if "enters a share" in question:
             return (self.usb / f"share-{waiting.pop(0)}.txt").read_text(encoding="utf-8").strip()
+        if found := re.search(r"(.+), word (\d+) on your paper", question):
+            words = (self.usb / f"backup-share-{found[1]}.txt").read_text(encoding="utf-8").split()
+            is_first = sum("on your paper" in one for one in self.asked) == 1
+            return "wrong" if is_first else words[int(found[2]) - 1]
         if found := re.search(r"all together, ([0-9a-f]{4})", question):
             return found[1]
         name = re.split(r"[,:]", question)[0]
@@ -118,11 +131,20 @@ def test_it_is_torn_again_and_again_and_goes_on(room: Room) -> None:
     assert code == 1
     assert "Done before: store" in shown
     assert "1 of 2 shares" in shown
-    code, shown = room.hold()
-    assert code == 0, shown
+    code, shown = room.hold(until="Huy, word", killed=True)  # a backup is made, not every share is written down
+    assert code == -9
     assert "Done before: store" in shown
     assert shown.count("agree to root-") == 0  # the three that the run before has made are taken
     assert "agree to x509-root-1" in shown
+    assert shown.count("Not that word") == 1
+    torn = (room.kept / "hsm.backup").read_bytes()
+    code, shown = room.hold()
+    assert code == 0, shown
+    assert f"check values of {KEYS} keys: all the same" in shown
+    assert (room.kept / "hsm.backup").read_bytes() != torn
+    assert sorted(path.name for path in room.kept.glob("hsm.*")) == [
+        *("hsm.backup", "hsm.store", "hsm.store.lock", "hsm.store.log")
+    ]
 
 
 def test_done_once_more_it_changes_nothing(room: Room) -> None:
@@ -141,6 +163,30 @@ def test_the_transcript_says_who_was_there_and_every_key(room: Room) -> None:
     for secret in (*PINS.values(), (room.usb / "pin-user.txt").read_text().strip()):
         assert secret not in text
         assert secret.encode() not in (room.kept / "ceremony.book").read_bytes()
+
+
+def test_the_transcript_names_the_backup_and_who_holds_what(room: Room) -> None:
+    text = (room.kept / "transcript.txt").read_text(encoding="utf-8")
+    assert hashlib.sha256((room.kept / "hsm.backup").read_bytes()).hexdigest() in text
+    shares = [(room.usb / f"backup-share-{name}.txt").read_text(encoding="utf-8") for name in ("Hoa", "Huy", "Minh")]
+    (share_set,) = {look(share).split for share in shares}
+    assert f"Share set: {share_set}; " in text
+    assert f"{KEYS} khóa, giá trị kiểm tra khớp hết" in text
+    for number, (name, share) in enumerate(zip(("Hoa", "Huy", "Minh"), shares, strict=True), 1):
+        assert f"{name}: #{number}, " in text
+        assert share.strip() not in text
+
+
+def test_the_backup_of_the_ceremony_is_restored_by_the_command(room: Room, tmp_path: Path) -> None:
+    (tmp_path / "secret.json").write_text('{"store_secret": "%s"}\n' % ("22" * 32))
+    words = ["restore", "--backup", str(room.kept / "hsm.backup"), "--secret-file", str(tmp_path / "secret.json")]
+    for holder in ("Minh", "Huy"):
+        words += ["--share-file", str(room.usb / f"backup-share-{holder}.txt")]
+    assert main([*words, "--store", str(tmp_path / "store")]) == 0
+    held = check_values(read_state(tmp_path / "store", bytes.fromhex("22" * 32)))
+    text = (room.kept / "ceremony.book").read_text(encoding="utf-8")
+    assert len(held) == KEYS
+    assert all(value.hex() in text for value in held.values())
 
 
 @pytest.mark.parametrize("name", ["transcript.txt", "transcript.pdf"])
@@ -182,6 +228,7 @@ def test_a_changed_book_and_another_plan_are_refused(room: Room, tmp_path: Path)
         ('auditors = ["Cường"]', 'auditors = ["Lan"]'),
         ("[roots]", "[rots]"),
         ('"Hoa"', '"../Hoa"'),
+        ('["Hoa", "Huy", "Minh"]', '["Hoa"]'),
     ],
 )
 def test_a_plan_that_cannot_be_carried_out_is_refused(tmp_path: Path, old: str, new: str) -> None:
