@@ -10,10 +10,12 @@ from io import TextIOWrapper
 from pathlib import Path
 
 from cardlink.errors import Malformed
+from cardlink.language.catalogue import chosen_language
+from cardlink.language.parser import Parser
 from cardos.cli import cards, reading, remote, serve
 from cardos.cli.parser import Commands
 from cardos.errors import Failed, StoreFailed
-from cardos.messages.catalogue import Texts, chosen_language
+from cardos.messages.catalogue import Texts
 from cardos.sealing import SUFFIX
 from cardos.trace import TRAFFIC
 
@@ -25,10 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")  # a terminal without Vietnamese letters still gets its answer
     arguments = list(sys.argv[1:] if argv is None else argv)
     texts = Texts(chosen_language(arguments))
-    commands = Commands(texts)
-    for part in (cards, serve, remote, reading):
-        part.attach(commands)
-    options = commands.top.parse_args(arguments)
+    options = make_parser(texts).parse_args(arguments)
     level = (logging.WARNING, logging.DEBUG, TRAFFIC)[min(options.verbose, 2)]
     logging.addLevelName(TRAFFIC, "TRAFFIC")
     logging.basicConfig(level=level, stream=sys.stderr)
@@ -53,6 +52,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if hint is not None:
         print(f"cardos: hint: {hint}", file=sys.stderr)
     return 1
+
+
+def make_parser(texts: Texts) -> Parser:
+    """The grammar of the command line."""
+    commands = Commands(texts)
+    for part in (cards, serve, remote, reading):
+        part.attach(commands)
+    return commands.top
 
 
 def _missing(path: Path) -> Failed:

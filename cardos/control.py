@@ -15,9 +15,10 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+from cardlink.language.catalogue import Language, read_catalogue
 from cardlink.piv.tables import Interface
 from cardos.errors import Failed
-from cardos.messages.catalogue import Language, catalogue
+from cardos.messages.catalogue import PACKAGE
 from cardos.vpcd import Slots
 
 log = logging.getLogger(__name__)
@@ -104,7 +105,7 @@ def refusal(failed: Failed) -> str:
 def refused(line: str) -> Failed:
     """What a line that begins with `error` says."""
     match line.split(None, 2):
-        case [_, code, facts] if facts.startswith("{") and code in catalogue(Language.EN):
+        case [_, code, facts] if facts.startswith("{") and code in read_catalogue(PACKAGE, Language.VI):
             return Failed(code, **json.loads(facts))
         case [_, "no", said] if said.startswith(_NO_READER):
             return Failed("control.no-reader", slot=said.removeprefix(_NO_READER))

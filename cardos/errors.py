@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from cardos.messages.catalogue import Language, Texts
+from cardlink.language.catalogue import Language
+from cardos.messages.catalogue import Texts
 
 
 class StoreFailed(Exception):

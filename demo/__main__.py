@@ -17,6 +17,7 @@ from demo.books import Books
 from demo.display import Display, NotAsItShouldBe
 from demo.key_room import chosen as key_room_of
 from demo.office import PREFERRED_PORTS, Office, Place, free_port, make_secrets
+from demo.options import read_options
 from demo.pcscd import CONTACT_READER, NoVirtualReader, VirtualReader, unavailable, virtual_reader
 from demo.slots import InProcessSlots, PcscSlots, Slots
 from demo.story import Story, file_of
@@ -33,7 +34,7 @@ class Ended(Exception):
 
 def main() -> int:
     """Run the demo. Exit 0 when all came out as it should (or Ctrl-C ended it), 1 at the first thing that did not."""
-    options = _options()
+    options = read_options(sys.argv[1:])
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _end)
     folder = options.folder or Path(tempfile.mkdtemp(prefix="themo-demo-"))
@@ -46,7 +47,7 @@ def main() -> int:
             _run(options, folder, display)
     except (NotAsItShouldBe, ProcessFailed, NoVirtualReader) as error:
         display.failed("failed", what=error)
-        print(f"demo: hint: the processes' own words are in {folder / 'logs'}", file=sys.stderr)
+        print(f"demo: hint: {display.text('failed.hint', folder=folder / 'logs')}", file=sys.stderr)
         return 1
     except Ended:
         display.closing("ended")
@@ -126,36 +127,6 @@ def _slots(
 
 def _end(number: int, frame: FrameType | None) -> None:
     raise Ended
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="./run demo", description=__doc__)
-    parser.add_argument(
-        "--once", action="store_true", help="end after the story; exit 1 at the first thing that is wrong"
-    )
-    parser.add_argument(
-        "--tear", type=int, metavar="N", help="pull the first card at exchange N of its personalisation"
-    )
-    parser.add_argument("--lang", choices=("vi", "en"), default="vi", help="language (default: vi)")
-    parser.add_argument("--in-process", action="store_true", help="use the in-process carrier though pcscd is there")
-    parser.add_argument(
-        "--hsm", metavar="pkcs11:MODULE", help="keep the keys in this PKCS #11 module's device (default: hsm-sim)"
-    )
-    parser.add_argument("--folder", type=Path, help="keep everything that is made in this folder, which must be empty")
-    chosen = parser.parse_args()
-    try:
-        key_room_of(chosen.hsm)
-    except ValueError as error:
-        parser.error(f"--hsm: {error}")
-    if chosen.tear is not None and chosen.tear < 1:
-        parser.error("--tear: exchanges count from 1")
-    if (
-        chosen.folder is not None
-        and chosen.folder.exists()
-        and (not chosen.folder.is_dir() or any(chosen.folder.iterdir()))
-    ):
-        parser.error(f"--folder: {chosen.folder} is not an empty folder")
-    return chosen
 
 
 if __name__ == "__main__":

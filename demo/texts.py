@@ -193,4 +193,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     "restarted": ("{name} đã dừng và được chạy lại", "{name} had ended and was started again"),
     "ended": ("Đã kết thúc.", "Ended."),
     "failed": ("Không như phải thế: {what}", "Not as it should be: {what}"),
+    "failed.hint": (
+        "lời của từng tiến trình nằm trong {folder}",
+        "the processes' own words are in {folder}",
+    ),
 }

@@ -17,6 +17,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from cardlink.language.catalogue import Language, chosen_language
+from cardlink.language.parser import PARSERS, Parser
 from hsm_sim import ceremony_cli, commands, texts
 from hsm_sim.commands import BadSecret, read_secret
 from hsm_sim.core import Hsm
@@ -37,8 +39,9 @@ FIRST_PERSONS = frozenset({Role.SO, Role.USER, Role.AUDITOR})
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command. Exit 0 done, 1 failed or refused, 2 wrong usage."""
-    lang = _language(argv)
-    args = _parser(lang).parse_args(argv)
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    lang = chosen_language(arguments)
+    args = make_parser(lang).parse_args(arguments)
     try:
         return int(args.run(args))
     except HsmError as error:
@@ -58,37 +61,32 @@ def _fail(code: str, detail: str, lang: str) -> int:
     return 1
 
 
-def _language(argv: list[str] | None) -> str:
-    first = argparse.ArgumentParser(add_help=False)
-    first.add_argument("--lang", choices=texts.LANGUAGES, default=None)
-    chosen = first.parse_known_args(argv)[0].lang or os.environ.get("THEMO_LANG", "")
-    return chosen if chosen in texts.LANGUAGES else texts.LANGUAGES[0]
+def make_parser(lang: Language) -> Parser:
+    """The grammar of the command line."""
 
-
-def _parser(lang: str) -> argparse.ArgumentParser:
     def help_of(name: str) -> str:
         return texts.text(texts.HELP, name, lang)
 
     def option(parser: argparse.ArgumentParser, name: str, **rest: Any) -> None:
         parser.add_argument(f"--{name}", help=help_of(name), **rest)
 
-    top = argparse.ArgumentParser(prog="hsm-sim", description=help_of("about"))
-    option(top, "lang", choices=texts.LANGUAGES)
-    parsers = top.add_subparsers(required=True, metavar="COMMAND")
+    top = PARSERS[lang](prog="hsm-sim", description=help_of("about"))
+    top.add_language()
+    parsers = top.add_subparsers(required=True)
 
-    serve = parsers.add_parser("serve", help=help_of("serve"), epilog=help_of("embedded"))
+    serve = parsers.add_parser("serve", help=help_of("serve"), description=help_of("serve"), epilog=help_of("embedded"))
     option(serve, "socket", type=Path, required=True)
     _store_options(serve, option, required=True)
     option(serve, "init", action="store_true")
     option(serve, "set-pins", action="store_true")
     option(serve, "allow-uid", type=int, action="append", metavar="UID")
-    option(serve, "log-max-bytes", type=int, default=DEFAULT_MAX_BYTES, metavar="BYTES")
+    option(serve, "log-max-bytes", type=int, default=DEFAULT_MAX_BYTES)
     option(serve, "shares", action="store_true")
     option(serve, "persons-needed", type=int, default=1, metavar="N")
-    option(serve, "fault", action="append", default=[], metavar="NAME=NUMBER")
+    option(serve, "fault", action="append", default=[], metavar=help_of("NAME=NUMBER"))
     serve.set_defaults(run=_serve)
 
-    verify = parsers.add_parser("verify-log", help=help_of("verify-log"))
+    verify = parsers.add_parser("verify-log", help=help_of("verify-log"), description=help_of("verify-log"))
     _store_options(verify, option, required=False)
     option(verify, "seal-key", metavar="HEX")
     verify.set_defaults(run=_verify_log, lang=lang)

@@ -48,14 +48,17 @@ class Console:
 
 def add_to(parsers: Any, help_of: Callable[[str], str], lang: str) -> None:
     """Add the parsers of these commands."""
-    ceremony = parsers.add_parser("ceremony", help=help_of("ceremony"))
+    ceremony = parsers.add_parser("ceremony", help=help_of("ceremony"), description=help_of("ceremony"))
     ceremony.add_argument("--plan", type=Path, required=True, help=help_of("plan"))
-    ceremony.add_argument("--folder", type=Path, required=True, help=help_of("ceremony-folder"))
-    ceremony.add_argument("--hand-out", type=Path, required=True, help=help_of("hand-out"))
-    ceremony.add_argument("--fonts", type=Path, default=FONTS, help=help_of("fonts"))
+    folder = help_of("FOLDER")
+    ceremony.add_argument("--folder", type=Path, required=True, metavar=folder, help=help_of("ceremony-folder"))
+    ceremony.add_argument("--hand-out", type=Path, required=True, metavar=folder, help=help_of("hand-out"))
+    ceremony.add_argument("--fonts", type=Path, default=FONTS, metavar=folder, help=help_of("fonts"))
     ceremony.set_defaults(run=_ceremony, lang=lang)
-    verify = parsers.add_parser("ceremony-verify", help=help_of("ceremony-verify"))
-    verify.add_argument("transcript", type=Path, help=help_of("transcript"))
+    verify = parsers.add_parser(
+        "ceremony-verify", help=help_of("ceremony-verify"), description=help_of("ceremony-verify")
+    )
+    verify.add_argument("transcript", type=Path, metavar=help_of("FILE"), help=help_of("transcript"))
     verify.add_argument("--key", metavar="HEX", help=help_of("transcript-key"))
     verify.set_defaults(run=_verify, lang=lang)
 

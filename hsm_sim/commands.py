@@ -82,21 +82,24 @@ def add_to(parsers: Any, help_of: Callable[[str], str], lang: str) -> None:
     def command(
         name: str, run: Callable[[argparse.Namespace], int], role: Role, *words: str
     ) -> argparse.ArgumentParser:
-        parser: argparse.ArgumentParser = parsers.add_parser(name, help=help_of(name))
+        parser: argparse.ArgumentParser = parsers.add_parser(name, help=help_of(name), description=help_of(name))
         parser.add_argument("--socket", type=Path, required=True, help=help_of("socket"))
-        parser.add_argument("--role", "--as", dest="role", default=str(role), metavar="NAME", help=help_of("role"))
+        parser.add_argument(
+            "--role", "--as", dest="role", default=str(role), metavar=help_of("NAME"), help=help_of("role")
+        )
         pin = parser.add_mutually_exclusive_group(required=True)
         pin.add_argument("--pin-fd", type=int, help=help_of("pin-fd"))
         pin.add_argument("--pin-file", type=Path, help=help_of("pin-file"))
         for word in words:
-            parser.add_argument(word, help=help_of(word))
+            parser.add_argument(word, metavar=help_of(word.upper()), help=help_of(word))
         parser.set_defaults(run=run, lang=lang)
         return parser
 
     command("keys", _keys, Role.USER)
     command("status", _status, Role.USER)
     state = command("state", _state, Role.SO, "label")
-    state.add_argument("state", choices=[str(one) for one in KeyState if one is not KeyState.DESTROYED])
+    states = [str(one) for one in KeyState if one is not KeyState.DESTROYED]
+    state.add_argument("state", choices=states, help=help_of("next-state"))
     command("destroy", _destroy, Role.SO, "label")
     cap = command("cap", _cap, Role.SO, "label")
     cap.add_argument("--per-second", type=int, default=0, help=help_of("per-second"))
@@ -107,30 +110,30 @@ def add_to(parsers: Any, help_of: Callable[[str], str], lang: str) -> None:
     add.add_argument("--new-pin-file", type=Path, required=True, help=help_of("new-pin-file"))
     command("remove-person", _remove_person, Role.SO, "name")
     needed = command("persons-needed", _persons_needed, Role.SO)
-    needed.add_argument("number", type=int)
+    needed.add_argument("number", type=int, metavar=help_of("NUMBER"), help=help_of("persons-needed"))
     command("proposals", _proposals, Role.SO)
     command("approve", _approve, Role.SO, "proposal")
     command("log-head", _log_head, Role.AUDITOR)
 
-    unseal = parsers.add_parser("unseal", help=help_of("unseal"))
+    unseal = parsers.add_parser("unseal", help=help_of("unseal"), description=help_of("unseal"))
     unseal.add_argument("--socket", type=Path, required=True, help=help_of("socket"))
     unseal.add_argument("--share-file", type=Path, help=help_of("share-file"))
     unseal.set_defaults(run=_unseal, lang=lang)
-    shares = parsers.add_parser("split", help=help_of("split"))
+    shares = parsers.add_parser("split", help=help_of("split"), description=help_of("split"))
     _secret_options(shares, help_of)
     _share_options(shares, help_of)
     shares.set_defaults(run=_split, lang=lang)
-    copy = parsers.add_parser("backup", help=help_of("backup"))
+    copy = parsers.add_parser("backup", help=help_of("backup"), description=help_of("backup"))
     _secret_options(copy, help_of)
     copy.add_argument("--store", type=Path, required=True, help=help_of("store"))
     copy.add_argument("--to", type=Path, required=True, help=help_of("backup-to"))
     _share_options(copy, help_of)
     copy.set_defaults(run=_backup, lang=lang)
-    restore = parsers.add_parser("restore", help=help_of("restore"))
+    restore = parsers.add_parser("restore", help=help_of("restore"), description=help_of("restore"))
     _secret_options(restore, help_of)
     restore.add_argument("--backup", type=Path, required=True, help=help_of("restore-from"))
     restore.add_argument("--store", type=Path, required=True, help=help_of("store"))
-    restore.add_argument("--share-file", type=Path, action="append", required=True, help=help_of("share-file"))
+    restore.add_argument("--share-file", type=Path, action="append", required=True, help=help_of("share-in"))
     restore.set_defaults(run=_restore, lang=lang)
 
 

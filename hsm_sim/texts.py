@@ -49,13 +49,14 @@ HELP: Mapping[str, tuple[str, str]] = {
     "fault": ("lỗi giả lập để thử, ví dụ latency=0.05", "a fault for tests, such as latency=0.05"),
     "seal-key": ("khóa công khai niêm phong nhật ký, dạng hex", "public key that seals the log, in hex"),
     "state": ("đổi trạng thái một khóa", "lead a key to its next state"),
+    "next-state": ("trạng thái mới", "the next state"),
     "destroy": ("hủy một khóa không còn dùng", "destroy a key that is out of use"),
     "cap": ("giới hạn số lần dùng một khóa", "limit how often a key is used"),
     "per-second": ("mỗi giây, mỗi người dùng; 0: không giới hạn", "a second and client; 0: no limit"),
     "per-day": ("mỗi ngày, mỗi người dùng; 0: không giới hạn", "a day and client; 0: no limit"),
     "persons": ("ai được đăng nhập", "who may log in"),
-    "add-person": ("thêm người", "let one more person log in"),
-    "remove-person": ("bớt người", "let a person log in no more"),
+    "add-person": ("thêm một người được đăng nhập", "let one more person log in"),
+    "remove-person": ("không cho một người đăng nhập nữa", "let a person log in no more"),
     "person-role": ("vai trò: so, user, auditor hoặc allocator", "role: so, user, auditor or allocator"),
     "new-pin-file": ("tệp chứa PIN của người mới", "file with the new person's PIN"),
     "proposals": ("việc đang chờ đủ người đồng ý", "what waits for persons"),
@@ -72,6 +73,7 @@ HELP: Mapping[str, tuple[str, str]] = {
         "tệp chứa phần bí mật (mặc định: gõ vào, không hiện)",
         "file with the share (default: typed, not shown)",
     ),
+    "share-in": ("tệp chứa một phần bí mật; lặp lại cho mỗi phần", "file with one share; once for each"),
     "share-out": (
         "tệp mới cho phần của một người giữ; lặp lại cho mỗi người",
         "new file for one holder's share; once for each",
@@ -98,7 +100,14 @@ HELP: Mapping[str, tuple[str, str]] = {
     "transcript-key": ("khóa niêm phong mà kiểm soát viên đã ghi lại", "the key of the log as the auditor noted it"),
     "pin-fd": ("mô tả tệp chứa PIN", "descriptor to read the PIN from"),
     "pin-file": ("tệp chứa PIN", "file to read the PIN from"),
-    "lang": ("ngôn ngữ: vi hoặc en", "language: vi or en"),
+    # What stands for a value in the help.
+    "NAME": ("TÊN", "NAME"),
+    "LABEL": ("NHÃN", "LABEL"),
+    "PROPOSAL": ("ĐỀ_NGHỊ", "PROPOSAL"),
+    "NUMBER": ("SỐ", "NUMBER"),
+    "NAME=NUMBER": ("TÊN=SỐ", "NAME=NUMBER"),
+    "FILE": ("TỆP", "FILE"),
+    "FOLDER": ("THƯ_MỤC", "FOLDER"),
 }
 
 ERRORS: Mapping[str, tuple[str, str]] = {

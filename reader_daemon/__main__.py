@@ -9,10 +9,11 @@ import sys
 import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from itertools import pairwise
 from pathlib import Path
 from uuid import UUID
 
+from cardlink.language.catalogue import Language, chosen_language
+from cardlink.language.parser import PARSERS, Parser
 from reader_daemon import config as configuration
 from reader_daemon import enrol
 from reader_daemon.centre import Centre
@@ -33,8 +34,8 @@ log = logging.getLogger("reader_daemon")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; answer its exit code: 0 done, 1 failed or refused, 2 wrong usage."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    lang = _language(arguments)
-    options = _parser(lang).parse_args(arguments)
+    lang = chosen_language(arguments)
+    options = make_parser(lang).parse_args(arguments)
     logging.basicConfig(
         stream=sys.stderr,
         level=getattr(logging, options.log_level.upper()),
@@ -129,34 +130,31 @@ def _verify_log(options: argparse.Namespace, config: Config, lang: str) -> int:
     return 0
 
 
-def _language(arguments: Sequence[str]) -> str:
-    if "--lang=en" in arguments:
-        return "en"
-    return "en" if ("--lang", "en") in pairwise(arguments) else "vi"
+def make_parser(lang: Language) -> Parser:
+    """The grammar of the command line."""
 
-
-def _parser(lang: str) -> argparse.ArgumentParser:
     def say(code: str) -> str:
         return TEXTS[code][lang == "en"]
 
-    shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("--config", type=Path, metavar="door.toml", help=say("help.config"))
-    shared.add_argument("--lang", choices=("vi", "en"), default="vi", help=say("help.lang"))
-    shared.add_argument(
-        "--log-level", choices=("debug", "info", "warning", "error"), default="info", help=say("help.log-level")
-    )
-    parser = argparse.ArgumentParser(prog="reader-daemon", description=say("help"))
-    commands = parser.add_subparsers(dest="command", required=True, metavar="run|enrol|status|verify-log")
+    parser = PARSERS[lang](prog="reader-daemon", description=say("help"))
+    parser.add_language()
+    commands = parser.add_subparsers(dest="command", required=True)
 
-    def add(name: str) -> argparse.ArgumentParser:
+    def add(name: str) -> Parser:
         summary = say(f"help.{name}")
-        return commands.add_parser(name, parents=[shared], help=summary, description=summary)
+        made: Parser = commands.add_parser(name, help=summary, description=summary)
+        made.add_argument("--config", type=Path, metavar="door.toml", help=say("help.config"))
+        made.add_language(default=argparse.SUPPRESS)
+        made.add_argument(
+            "--log-level", choices=("debug", "info", "warning", "error"), default="info", help=say("help.log-level")
+        )
+        return made
 
     add("run").add_argument("--events-stdout", action="store_true", help=say("help.events-stdout"))
     enrolling = add("enrol")
-    enrolling.add_argument("--url", help=say("help.url"))
+    enrolling.add_argument("--url", metavar="URL", help=say("help.url"))
     enrolling.add_argument("--door", metavar="UUID", help=say("help.door"))
-    enrolling.add_argument("--fingerprint", help=say("help.fingerprint"))
+    enrolling.add_argument("--fingerprint", metavar="HEX", help=say("help.fingerprint"))
     add("status").add_argument("--json", action="store_true", help=say("help.json"))
     add("verify-log")
     return parser

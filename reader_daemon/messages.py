@@ -198,12 +198,11 @@ TEXTS: dict[str, tuple[str, str]] = {
         "check the log on disk: its chain and its signed heads",
     ),
     "help.config": (
-        "tệp TOML: data_dir (bắt buộc), feed_url, reader hoặc readers, lock (log, file), lock_file, "
+        "tệp TOML: data_dir (bắt buộc), feed_url, reader hoặc readers, lock=log|file, lock_file, "
         "head_every_records, head_every_s, insert_wait_s; biến THEMO_DOOR_<KHÓA> thay giá trị trong tệp",
-        "TOML file: data_dir (required), feed_url, reader or readers, lock (log, file), lock_file, "
+        "TOML file: data_dir (required), feed_url, reader or readers, lock=log|file, lock_file, "
         "head_every_records, head_every_s, insert_wait_s; the variable THEMO_DOOR_<KEY> overrides each",
     ),
-    "help.lang": ("ngôn ngữ: vi hoặc en", "language: vi or en"),
     "help.log-level": ("mức nhật ký trên stderr", "level of the log on stderr"),
     "help.events-stdout": ("in mỗi lượt thẻ thành một dòng JSON trên stdout", "print each tap as a line of JSON"),
     "help.url": ("địa chỉ trung tâm; mặc định là feed_url", "the centre's address; by default feed_url"),

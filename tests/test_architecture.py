@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "cardlink": ("cardlink.errors",),
     "cardlink.errors": (),
+    "cardlink.language": (),
     "cardlink.iso7816": ("cardlink.errors",),
     "cardlink.piv": ("cardlink.errors", "cardlink.iso7816"),
     "cardlink.gp": ("cardlink.errors", "cardlink.iso7816"),
@@ -20,13 +21,14 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "cardlink.transport": ("cardlink.errors", "cardlink.iso7816"),
     "cardos": (
         "cardlink.errors",
+        "cardlink.language",
         "cardlink.iso7816",
         "cardlink.piv",
         "cardlink.gp",
         "cardlink.access",
         "cardlink.statements",
     ),
-    "hsm_sim": ("cardlink.errors", "cardlink.gp", "cardlink.iso7816"),
+    "hsm_sim": ("cardlink.errors", "cardlink.language", "cardlink.gp", "cardlink.iso7816"),
     "issuer": ("cardlink", "hsm_sim.client"),
     "issuer.station": ("cardlink",),
     "reader_daemon": ("cardlink",),

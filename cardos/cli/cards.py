@@ -35,7 +35,7 @@ def attach(commands: Commands) -> None:
     commands.image(blank)
     blank.add_argument("--serial", required=True, metavar="HEX", help=say("help.blank.serial"))
     commands.transport_keys(blank, required=True)
-    blank.add_argument("--maker", type=Path, metavar=say("usage.file"), help=say("help.blank.maker", default=FILE_NAME))
+    blank.add_argument("--maker", type=Path, help=say("help.blank.maker", default=FILE_NAME))
     blank.add_argument(
         "--scp03",
         metavar="HEX",
@@ -43,15 +43,15 @@ def attach(commands: Commands) -> None:
         help=say("help.blank.scp03", default=f"{DEFAULT_OPTION:02X}", all=_OPTIONS),
     )
     maker = commands.add("maker", _maker)
-    maker.add_argument("--maker", type=Path, metavar=say("usage.file"), required=True, help=say("help.maker.maker"))
+    maker.add_argument("--maker", type=Path, required=True, help=say("help.maker.maker"))
     maker.add_argument("--batch", required=True, metavar="HEX", help=say("help.maker.batch"))
     copy = commands.add("clone", _clone)
     commands.image(copy)
-    copy.add_argument("--out", type=Path, required=True, metavar=say("usage.file"), help=say("help.clone.out"))
+    copy.add_argument("--out", type=Path, required=True, help=say("help.clone.out"))
     look = commands.add("inspect", _inspect)
     commands.image(look)
-    look.add_argument("--svg", type=Path, metavar=say("usage.file"), help=say("help.inspect.svg"))
-    look.add_argument("--html", type=Path, metavar=say("usage.file"), help=say("help.inspect.html"))
+    look.add_argument("--svg", type=Path, help=say("help.inspect.svg"))
+    look.add_argument("--html", type=Path, help=say("help.inspect.html"))
 
 
 def _blank(options: argparse.Namespace, texts: Texts) -> int:

@@ -15,7 +15,7 @@ def attach(commands: Commands) -> None:
     insert = commands.add("insert", _insert)
     insert.add_argument("card", nargs="?", metavar=say("usage.card"), help=say("help.insert.card"))
     insert.add_argument("slot", metavar=say("usage.slot"), help=say("help.insert.slot"))
-    insert.add_argument("--fault", metavar="NAME[:X]", help=say("help.fault"))
+    insert.add_argument("--fault", metavar=say("usage.fault"), help=say("help.fault"))
     remove = commands.add("remove", _remove)
     remove.add_argument("name", nargs="?", metavar=say("usage.slot"), help=say("help.remove.name"))
     listed = commands.add("list", _list)

@@ -5,9 +5,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from cardlink.language.catalogue import Language, read_catalogue
 from cardlink.piv.tables import Access, Interface
 from cardos.faults import PROFILES
-from cardos.messages.catalogue import Language, Texts, catalogue, chosen_language
+from cardos.messages.catalogue import PACKAGE, Texts
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SAID = {"Failed", "ImageDamaged", "ImageInUse", "WrongSecret", "texts", "say", "_say", "maybe"}
@@ -28,14 +29,15 @@ def said() -> Iterator[tuple[str, str]]:
 
 def test_both_languages_say_the_same_with_the_same_blanks() -> None:
     blanks = {
-        lang: {code: set(re.findall(r"\{(\w+)\}", text)) for code, text in catalogue(lang).items()} for lang in Language
+        lang: {code: set(re.findall(r"\{(\w+)\}", text)) for code, text in read_catalogue(PACKAGE, lang).items()}
+        for lang in Language
     }
     assert sorted(blanks["vi"].keys() ^ blanks["en"].keys()) == []
     assert [code for code, found in blanks["vi"].items() if found != blanks["en"][code]] == []
 
 
 def test_every_code_that_is_said_has_a_text_and_every_hint_an_error() -> None:
-    known = catalogue(Language.VI)
+    known = read_catalogue(PACKAGE, Language.VI)
     assert [place for code, place in said() if code not in known] == []
     assert [code for code in known if code.startswith("hint.") and code.removeprefix("hint.") not in known] == []
 
@@ -45,11 +47,3 @@ def test_every_profile_face_and_access_rule_has_its_words() -> None:
     assert all(texts(f"faults.{name}") for name in PROFILES)
     assert all(texts(f"face.{one.value}") for one in Interface)
     assert all(texts(f"access.{one.name}") for one in Access)
-
-
-def test_vietnamese_comes_first_and_an_argument_before_the_environment() -> None:
-    assert chosen_language([], {}) == "vi"
-    assert chosen_language([], {"THEMO_LANG": "en"}) == "en"
-    assert chosen_language(["list", "--lang", "vi"], {"THEMO_LANG": "en"}) == "vi"
-    assert chosen_language(["--lang=en"], {}) == "en"
-    assert chosen_language([], {"THEMO_LANG": "fr"}) == "vi"

@@ -1,0 +1,1 @@
+"""What the command lines of all programs share: the choice of the language, catalogues, help and its framing words."""

@@ -1,0 +1,145 @@
+"""What programs say of themselves: every command's help in Vietnamese, no framing word of a library left in English."""
+
+import argparse
+import ast
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import cardos.__main__
+import demo.options
+import hsm_sim.__main__
+import reader_daemon.__main__
+from cardlink.language.catalogue import Language, chosen_language, read_catalogue, retold
+from cardlink.language.parser import PACKAGE, PARSERS
+from cardos.messages.catalogue import Texts
+
+PARSER_OF: dict[str, Callable[[Language], argparse.ArgumentParser]] = {
+    "cardos": lambda lang: cardos.__main__.make_parser(Texts(lang)),
+    "hsm-sim": hsm_sim.__main__.make_parser,
+    "reader-daemon": reader_daemon.__main__.make_parser,
+    "./run demo": demo.options.make_parser,
+}
+# What libraries frame help with, and words no Vietnamese text has.
+FRAMING = re.compile(
+    r"\b(usage|options?|arguments?|positional|commands?|show|help|message|exit|required|default|env|var|path|file|number"
+    r"|name|text|the|of|and|is|this|with|for)\b",
+    re.IGNORECASE,
+)
+# Names as they are typed: options, choices, files, environment, a command after its program.
+TYPED = re.compile(
+    r"--?[\w-]+|\{[^}]*\}|<[^>]*>|\S*[._/=]\S*|THEMO_\w+|\b(cardos|hsm-sim|issuer|serve) [\w-]+", re.ASCII
+)
+# Argparse's words to the programmer, or to nobody: no user can bring them about.
+PROGRAMMERS = re.compile(
+    r"conflict|must be|not callable|\.__call__|invalid (argument|option string|conflict)|cannot (merge|have)|dest="
+    r"|mode %r|usage: |expected %s argument$|positional arguments|^options$|show this help|%\(prog\)s"
+    r"|unexpected option|argument \"-\"|required' is"
+)
+
+
+def pages(parser: argparse.ArgumentParser) -> Iterator[tuple[str, str, argparse.ArgumentParser]]:
+    """The program's help and that of each command below it."""
+    yield parser.prog, parser.format_help(), parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for child in action.choices.values():
+                yield from pages(child)
+
+
+@pytest.mark.parametrize("program", PARSER_OF)
+def test_no_help_has_an_english_word_in_vietnamese(program: str) -> None:
+    found = {
+        prog: words
+        for prog, page, _ in pages(PARSER_OF[program](Language.VI))
+        if (words := FRAMING.findall(TYPED.sub(" ", page.replace(program, ""))))
+    }
+    assert found == {}
+
+
+@pytest.mark.parametrize("program", PARSER_OF)
+def test_every_command_and_option_is_explained_in_both_languages(program: str) -> None:
+    pairs = zip(pages(PARSER_OF[program](Language.VI)), pages(PARSER_OF[program](Language.EN)), strict=True)
+    for (prog, _, vietnamese), (_, _, english) in pairs:
+        assert vietnamese.description, prog
+        assert vietnamese.description != english.description, prog
+        for ours, theirs in zip(vietnamese._actions, english._actions, strict=True):
+            if isinstance(ours, argparse._SubParsersAction):
+                continue
+            assert ours.help, (prog, ours.dest)
+            assert theirs.help, (prog, ours.dest)
+            assert not ours.help.isascii(), (prog, ours.dest)
+            assert theirs.help.replace("Thẻ Mở", "").isascii(), (prog, ours.dest)
+
+
+def test_every_message_of_argparse_that_a_user_can_bring_about_is_known() -> None:
+    source = ast.parse(Path(argparse.__file__).read_text(encoding="utf-8"))
+    said = {
+        word.value
+        for node in ast.walk(source)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("_", "ngettext")
+        for word in node.args
+        if isinstance(word, ast.Constant) and isinstance(word.value, str)
+    }
+    messages = sorted(one for one in said if not PROGRAMMERS.search(one) and one != "subcommands")
+    assert len(messages) > 14
+    filled = [re.sub(r"%(\(\w+\))?[rs]", "2", one.replace("%(type)s", "int")) for one in messages]
+    assert [one for one in filled if retold(one, PACKAGE, "argparse.", "vi") == one] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--number", "x"], "--number: 'x' không phải số nguyên"),
+        (["--number"], "--number: cần một giá trị"),
+        (["--colour", "red"], "--colour: 'red' không dùng được (chọn: 'blue', 'green')"),
+        (["--nonsense"], "không hiểu --nonsense"),
+        (["--a", "--b"], "--b: không dùng cùng --a"),
+        (["--a=1"], "--a: không nhận giá trị '1'"),
+        (["--co"], "--co chưa rõ, có thể là --colour, --count"),
+        ([], "thiếu --count"),
+    ],
+)
+def test_wrong_usage_is_said_in_the_users_language(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    def refuse(lang: Language) -> str:
+        parser = PARSERS[lang](prog="door lock")
+        parser.add_argument("--number", type=int)
+        parser.add_argument("--colour", choices=["blue", "green"])
+        parser.add_argument("--count", required=not arguments)
+        either = parser.add_mutually_exclusive_group()
+        either.add_argument("--a", action="store_true")
+        either.add_argument("--b", action="store_true")
+        with pytest.raises(SystemExit) as ended:
+            parser.parse_args(arguments)
+        assert ended.value.code == 2
+        return capsys.readouterr().err
+
+    assert refuse(Language.VI) == f"door: error: cách gọi sai: {said}\ndoor: hint: xem: door lock --help\n"
+    english = refuse(Language.EN)
+    assert english.startswith("door: error: wrong usage: ")
+    assert english.isascii()
+
+
+def test_what_nobody_foresaw_stays_as_it_is() -> None:
+    assert retold("the moon is down", PACKAGE, "argparse.", "vi") == "the moon is down"
+
+
+def test_the_shared_words_are_the_same_in_both_languages() -> None:
+    blanks = [
+        {code: set(re.findall(r"\{(\w+)\}", text)) for code, text in read_catalogue(PACKAGE, lang).items()}
+        for lang in Language
+    ]
+    assert blanks[0].keys() == blanks[1].keys()
+    assert all(found <= blanks[1][code] for code, found in blanks[0].items())
+
+
+def test_vietnamese_comes_first_and_an_argument_before_the_environment() -> None:
+    assert chosen_language([], {}) == "vi"
+    assert chosen_language([], {"THEMO_LANG": "en"}) == "en"
+    assert chosen_language(["list", "--lang", "vi"], {"THEMO_LANG": "en"}) == "vi"
+    assert chosen_language(["--lang=en"], {}) == "en"
+    assert chosen_language([], {"THEMO_LANG": "fr"}) == "vi"
