@@ -27,6 +27,7 @@ from hsm_sim.faults import read_faults
 from hsm_sim.keys import Role
 from hsm_sim.log import DEFAULT_MAX_BYTES, Head, Log, scan_log
 from hsm_sim.ops import SPECS
+from hsm_sim.seals import believed_until, read_heads, read_seal_key
 from hsm_sim.server import Server, SocketTaken, listen, signal_wake
 from hsm_sim.store import Store, read_state
 from hsm_sim.unseal import gather
@@ -89,6 +90,8 @@ def make_parser(lang: Language) -> Parser:
     verify = parsers.add_parser("verify-log", help=help_of("verify-log"), description=help_of("verify-log"))
     _store_options(verify, option, required=False)
     option(verify, "seal-key", metavar="HEX")
+    option(verify, "heads", type=Path)
+    option(verify, "doubted-after", type=int, metavar="LINE")
     verify.set_defaults(run=_verify_log, lang=lang)
     commands.add_to(parsers, help_of, lang)
     ceremony_cli.add_to(parsers, help_of, lang)
@@ -171,7 +174,8 @@ def _verify_log(args: argparse.Namespace) -> int:
     if args.log is None and args.store is None:
         raise BadSecret("want --log, or --store with its secret")
     path = args.log or args.store.with_name(args.store.name + ".log")
-    scan = scan_log(path, seal_key=bytes.fromhex(args.seal_key) if args.seal_key else None)
+    heads = read_heads(args.heads.read_text(encoding="utf-8")) if args.heads else {}
+    scan = scan_log(path, seal_key=read_seal_key(args.seal_key) if args.seal_key else None, heads=heads)
     if args.store:
         anchor = read_state(args.store, read_secret(args.secret_fd, args.secret_file).store_secret).anchor
         scan_log(path, anchor if anchor.count else Head())
@@ -180,8 +184,16 @@ def _verify_log(args: argparse.Namespace) -> int:
     print(texts.LOG_GOOD[say].format(count=head.count, digest=head.last_hash.hex()))
     if args.seal_key:
         print(texts.LOG_SEALED[say].format(unsealed=scan.unsealed))
+        for one in scan.changes:
+            table = texts.LOG_KEY_CHANGED if one.doubted_after is None else texts.LOG_KEY_DOUBTED
+            print(table[say].format(line=one.line, key=one.public.hex(), after=one.doubted_after))
+    if heads:
+        print(texts.LOG_HEADS[say].format(count=len(heads), last=max(heads)))
     if scan.torn_bytes:
         print(texts.LOG_TORN[say].format(bytes=scan.torn_bytes))
+    believed = believed_until(head.count, scan.changes, max(heads, default=0), args.doubted_after)
+    if believed < head.count:
+        return _fail("log-doubted", f"line {believed + 1}", args.lang)
     return 0
 
 

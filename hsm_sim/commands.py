@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hsm_sim import backup, texts
-from hsm_sim.client import Client, Proposal
+from hsm_sim.client import Client, LogHead, Proposal
 from hsm_sim.core import Hsm, Peer
 from hsm_sim.errors import BadRequest, HsmGone, error_from_wire
 from hsm_sim.frames import FrameSocket
@@ -114,6 +114,8 @@ def add_to(parsers: Any, help_of: Callable[[str], str], lang: str) -> None:
     command("proposals", _proposals, Role.SO)
     command("approve", _approve, Role.SO, "proposal")
     command("log-head", _log_head, Role.AUDITOR)
+    rotate = command("rotate-log-key", _rotate_log_key, Role.SO)
+    rotate.add_argument("--compromised-after", type=int, metavar="LINE", help=help_of("compromised-after"))
 
     unseal = parsers.add_parser("unseal", help=help_of("unseal"), description=help_of("unseal"))
     unseal.add_argument("--socket", type=Path, required=True, help=help_of("socket"))
@@ -174,7 +176,14 @@ def _status(args: argparse.Namespace) -> int:
 
 
 def _agreed(args: argparse.Namespace, op: Op, arguments: list[Any]) -> int:
-    """Do what may take several persons: say once what the others must type, then wait for them."""
+    """Do what may take several persons."""
+    _wait_for(args, op, arguments)
+    _say(args, "done")
+    return 0
+
+
+def _wait_for(args: argparse.Namespace, op: Op, arguments: list[Any]) -> Any:
+    """Say once what the others must type, then wait for them; the answer of the operation."""
     told: set[bytes] = set()
 
     def waits(proposal: Proposal) -> None:
@@ -184,9 +193,7 @@ def _agreed(args: argparse.Namespace, op: Op, arguments: list[Any]) -> int:
             sys.stdout.flush()
 
     with _client(args) as client:
-        client.agreed(op, arguments, waits, PROPOSAL_WAIT_S)
-    _say(args, "done")
-    return 0
+        return client.agreed(op, arguments, waits, PROPOSAL_WAIT_S)
 
 
 def _state(args: argparse.Namespace) -> int:
@@ -250,9 +257,21 @@ def _approve(args: argparse.Namespace) -> int:
 
 def _log_head(args: argparse.Namespace) -> int:
     with _client(args) as client:
-        head = client.log_head()
+        print(_head_line(client.log_head()))
+    return 0
+
+
+def _head_line(head: LogHead) -> str:
+    """A head of the log as auditors keep it; `hsm_sim.seals.read_heads` reads it again."""
     key = head.seal_key.hex() if head.seal_key else "-"
-    print(f"lines={head.count} bytes={head.size_bytes} last={head.last_hash.hex()} seal-key={key}")
+    return f"lines={head.count} bytes={head.size_bytes} last={head.last_hash.hex()} seal-key={key}"
+
+
+def _rotate_log_key(args: argparse.Namespace) -> int:
+    """Let a new key seal the log; its head is told for those who keep it elsewhere."""
+    head = LogHead(*_wait_for(args, Op.ROTATE_LOG_KEY, [args.compromised_after]))
+    _say(args, "keep-head")
+    print(_head_line(head))
     return 0
 
 

@@ -5,11 +5,9 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from cryptography.hazmat.primitives.asymmetric import ed25519
-
 from cardlink.errors import Malformed
 from cardlink.gp.host_channel import ChannelError
-from hsm_sim import policy
+from hsm_sim import log_key, policy
 from hsm_sim.errors import (
     BadRequest,
     Denied,
@@ -34,8 +32,6 @@ from hsm_sim.quorum import Quorum
 from hsm_sim.sessions import CardSession
 from hsm_sim.store import PinRecord, State, Store
 
-LOG_KEY = "log-key"
-"""The setting that holds the key which seals the log."""
 PERSONS = "persons"
 """The setting that says how many persons an operation for several takes."""
 FAR_S = 1 << 53
@@ -111,9 +107,7 @@ class Hsm:
         self._meter = Meter(store.state.counts, clock_s)
         for (label, client, day), uses in operation_log.uses.items():
             self._meter.recount(label, client, uses, day * DAY_S)
-        sealing = store.state.settings.get(LOG_KEY)
-        if sealing is not None:
-            operation_log.seal_with(ed25519.Ed25519PrivateKey.from_private_bytes(sealing))
+        log_key.settle(self, self.change)
 
     @property
     def state(self) -> State:
@@ -140,16 +134,17 @@ class Hsm:
 
     def found(self, persons: int) -> None:
         """Give a new store what it needs once: the key that seals the log, and how many persons make a quorum."""
-        key = ed25519.Ed25519PrivateKey.from_private_bytes(self.random(32))
-        self.change(
-            lambda state: replace(
-                state, settings={**state.settings, LOG_KEY: key.private_bytes_raw(), PERSONS: persons}
-            )
-        )
+        key = log_key.Key.from_private_bytes(self.random(32))
+        self.change(lambda state: log_key.with_key(replace(state, settings={**state.settings, PERSONS: persons}), key))
         self.log.seal_with(key)
 
     def close(self) -> None:
         """Leave the last anchor in the store and close both files."""
+    def rotate_log_key(self, doubted_after: int | None) -> None:
+        """Let a new key seal the log. `doubted_after`: since that line the old one has been in other hands."""
+        with self._changing:
+            log_key.rotate(self, self.change, doubted_after)
+
         with self._changing:
             self.log.append("hsm", 0, "stop", "ok", "", "")
             if not self.is_zeroised:

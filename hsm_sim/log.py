@@ -12,17 +12,27 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from json.encoder import encode_basestring as quoted
 from pathlib import Path
 from typing import Self
 
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from hsm_sim.errors import LogBroken, LogFull
+from hsm_sim.seals import (
+    CHANGED_MARK,
+    LABELS,
+    SEALED_MARK,
+    KeptHead,
+    KeyChange,
+    SealReader,
+    change_bytes,
+    change_subject,
+    sealed_bytes,
+)
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +42,6 @@ FIRST_HASH = bytes(32)
 SAVED_MARK = b',"store","saved","'  # cannot stand inside a text: there the quotation marks are escaped
 HASH_TAIL_BYTES = 1 + 64 + 1  # tab, hex, newline
 SEAL_EVERY_S = 1.0
-SEAL_LABEL = b"themo-hsm-log-1"
-SEALED_MARK = b',"seal","ok","'
 USES_MARKS = (b',"sign","do","', b',"sign_many","do","', b',"sign_digest","do","', b',"open_session","do","')
 DAY_MS = 86_400_000
 
@@ -60,24 +68,32 @@ class Scan:
     generation: int
     uses: Uses = field(default_factory=dict)
     unsealed: int = 0
+    changes: tuple[KeyChange, ...] = ()
+    """The lines that name another key that seals."""
 
 
-def scan_log(path: Path, start: Head | None = None, seal_key: bytes | None = None) -> Scan:
-    """Check the chain from `start` to the end, and each seal where the public key is given.
+def scan_log(
+    path: Path,
+    start: Head | None = None,
+    seal_key: bytes | None = None,
+    heads: Mapping[int, KeptHead] | None = None,
+) -> Scan:
+    """Check the chain from `start` to the end, each seal where the first public key is given, and heads kept elsewhere.
 
     Raises LogBroken with the first line that does not fit.
     """
     begin = start or Head()
     count, size, last = begin.count, begin.size_bytes, begin.last_hash
     generation, uses, sealed = 0, dict[tuple[str, str, int], int](), begin.count
-    public = ed25519.Ed25519PublicKey.from_public_bytes(seal_key) if seal_key is not None else None
+    seals, torn = SealReader(seal_key), 0
     with path.open("rb") as file:
         if begin.count:
             _check_anchor(file.seek, file.read, begin)
         file.seek(size)
         for line in file:
             if not line.endswith(b"\n"):
-                return Scan(Head(count, size, last), len(line), generation, uses, count - sealed)
+                torn = len(line)
+                break
             body, tail = line[:-HASH_TAIL_BYTES], line[-HASH_TAIL_BYTES:]
             before, last = last, hashlib.sha256(last + body).digest()
             if tail != b"\t" + last.hex().encode() + b"\n" or not body.startswith(b'{"n":%d,' % (count + 1)):
@@ -85,27 +101,20 @@ def scan_log(path: Path, start: Head | None = None, seal_key: bytes | None = Non
             if SAVED_MARK in body:
                 generation = max(generation, int(json.loads(body)["e"][4]))
             elif SEALED_MARK in body:
-                if public is not None:
-                    _check_seal(public, count, before, body)
+                seals.seal(count, before, body)
+                sealed = count + 1
+            elif CHANGED_MARK in body:
+                seals.change(count, before, body)
                 sealed = count + 1
             elif any(mark in body for mark in USES_MARKS):
                 _count_uses(uses, body)
             count += 1
             size += len(line)
-    return Scan(Head(count, size, last), 0, generation, uses, count - sealed)
-
-
-def sealed_bytes(count: int, last_hash: bytes) -> bytes:
-    """What a seal signs: how many lines stand before it, and the hash of the last of them."""
-    return SEAL_LABEL + count.to_bytes(8, "big") + last_hash
-
-
-def _check_seal(public: ed25519.Ed25519PublicKey, count: int, before: bytes, body: bytes) -> None:
-    event = json.loads(body)["e"]
-    try:
-        public.verify(bytes.fromhex(event[5]), sealed_bytes(count, before))
-    except (InvalidSignature, ValueError) as error:
-        raise LogBroken(f"line {count + 1} is no seal of this HSM") from error
+            if heads and count in heads:
+                seals.check_head(count, last, heads[count])
+    if heads and max(heads) > count:
+        raise LogBroken(f"the log has {count} lines, and had {max(heads)}: shortened or replaced")
+    return Scan(Head(count, size, last), torn, generation, uses, count - sealed, tuple(seals.changes))
 
 
 def _count_uses(uses: Uses, body: bytes) -> None:
@@ -145,6 +154,7 @@ class Log:
     ) -> None:
         if anchor and anchor.count and not path.exists():
             raise LogBroken(f"the log {path} is missing")
+        self._path = path
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             scan = scan_log(path, anchor)
@@ -160,6 +170,7 @@ class Log:
         self._sealer: ed25519.Ed25519PrivateKey | None = None
         self._sealed_count = scan.head.count - scan.unsealed
         self._sealed_at_s = 0.0
+        self._sealing = threading.Lock()
         self._max_bytes = max_bytes
         self._clock_ms = clock_ms
         self._lock = threading.Lock()
@@ -189,14 +200,14 @@ class Log:
         outcome: str,
         subject: str,
         what: str = "",
-        sealer: ed25519.Ed25519PrivateKey | None = None,
+        signs: Callable[[int, bytes], bytes] | None = None,
     ) -> int:
         names = _names(role, uid, op, outcome)
         with self._lock:
             before, size, last = self._place
             count = before + 1
-            if sealer is not None:
-                what = sealer.sign(sealed_bytes(before, last)).hex()
+            if signs is not None:
+                what = signs(before, last).hex()
             body = f'{{"n":{count},"t":{self._clock_ms()},"e":[{names},{quoted(subject)},{quoted(what)}]}}'.encode()
             digest = hashlib.sha256(last + body).digest()
             line = b"%b\t%b\n" % (body, digest.hex().encode())
@@ -206,7 +217,7 @@ class Log:
                 raise LogFull(f"{size} of {self._max_bytes} bytes")
             self._write(line, size)
             self._place = count, size + len(line), digest
-            if sealer is not None:
+            if signs is not None:
                 self._sealed_count = count
         if not self._dirty.is_set():
             self._dirty.set()
@@ -248,16 +259,37 @@ class Log:
 
     def sign(self, data: bytes) -> bytes:
         """Sign with the key that seals the log; `data` says by its beginning that it is no seal."""
-        if self._sealer is None or data.startswith(SEAL_LABEL):
+        if self._sealer is None or data.startswith(LABELS):
             raise LogBroken("this log has no key that seals it")
         return self._sealer.sign(data)
 
     def seal(self) -> None:
         """Sign what stands there, unless a seal stands last already."""
-        if self._sealer is None or self.head.count == self._sealed_count:
-            return
-        self._sealed_at_s = time.monotonic()
-        self._append("hsm", 0, "seal", "ok", "", sealer=self._sealer)
+        with self._sealing:
+            sealer = self._sealer
+            if sealer is None or self.head.count == self._sealed_count:
+                return
+            self._sealed_at_s = time.monotonic()
+            self._append("hsm", 0, "seal", "ok", "", signs=lambda count, last: sealer.sign(sealed_bytes(count, last)))
+
+    def change_key(self, key: ed25519.Ed25519PrivateKey, doubted_after: int | None) -> None:
+        """Let the key that seals name the next one, which seals from here on; on the disk on return.
+
+        `doubted_after`: the old key has been in other hands since that line.
+        """
+        with self._sealing:
+            sealer = self._sealer
+            if sealer is None:
+                raise LogBroken("this log has no key that seals it")
+            subject = change_subject(key.public_key().public_bytes_raw(), doubted_after)
+            signs = lambda count, last: sealer.sign(change_bytes(count, last, subject))  # noqa: E731 - as in seal
+            self._append("hsm", 0, "seal-key", "ok", subject, signs=signs)
+            self._sealer = key
+        self.flush()
+
+    def has_named(self, public: bytes) -> bool:
+        """Does a line name this key as the one that seals. Reads the whole log."""
+        return any(one.public == public for one in scan_log(self._path).changes)
 
     def _flush_loop(self) -> None:
         while not self._closing:

@@ -99,6 +99,18 @@ def _carry_out(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> Any:
     return hsm.carry_out(peer, Op(agreed.op), agreed.args, agreed.persons)
 
 
+def _rotate_log_key(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> list[Any]:
+    """Replace the key that seals the log; answers the head that auditors keep elsewhere, with the new key."""
+    hsm.rotate_log_key(args[0])
+    head = hsm.log.head
+    return [head.count, head.size_bytes, head.last_hash, hsm.log.seal_public]
+
+
+def _since(args: list[Any]) -> str:
+    """What the log keeps of it: since when the old key was in other hands."""
+    return "" if args[0] is None else f"compromised after {args[0]}"
+
+
 def _told(one: Proposal, hsm: Hsm) -> list[Any]:
     """What everybody sees of a proposal. A PIN in its arguments is not shown; it is in the hash that is approved."""
     shown = [
@@ -122,5 +134,6 @@ PEOPLE_SPECS: dict[str, Spec] = {
     Op.PROPOSE: Spec((S, L), no_key, _propose),
     Op.PROPOSALS: Spec((), no_key, _proposals),
     Op.APPROVE: Spec((B, B), no_key, _approve, lambda args: args[1].hex()[:32]),
+    Op.ROTATE_LOG_KEY: Spec(((int, type(None)),), no_key, _rotate_log_key, _since),
     Op.CARRY_OUT: Spec((B,), no_key, _carry_out, lambda args: args[0].hex()[:32]),
 }

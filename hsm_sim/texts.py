@@ -47,7 +47,10 @@ HELP: Mapping[str, tuple[str, str]] = {
         "how many persons an important operation takes",
     ),
     "fault": ("lỗi giả lập để thử, ví dụ latency=0.05", "a fault for tests, such as latency=0.05"),
-    "seal-key": ("khóa công khai niêm phong nhật ký, dạng hex", "public key that seals the log, in hex"),
+    "seal-key": (
+        "khóa công khai đầu tiên niêm phong nhật ký, dạng hex; các khóa sau tìm theo nhật ký",
+        "first public key that sealed the log, in hex; the ones after it are found in the log",
+    ),
     "state": ("đổi trạng thái một khóa", "lead a key to its next state"),
     "next-state": ("trạng thái mới", "the next state"),
     "destroy": ("hủy một khóa không còn dùng", "destroy a key that is out of use"),
@@ -65,6 +68,22 @@ HELP: Mapping[str, tuple[str, str]] = {
     "log-head": (
         "đầu nhật ký và khóa niêm phong, để kiểm soát viên giữ",
         "where the log stands, for auditors",
+    ),
+    "rotate-log-key": (
+        "thay khóa niêm phong nhật ký; khóa cũ ký tên khóa mới trong nhật ký",
+        "replace the key that seals the log; the old one signs who follows it",
+    ),
+    "compromised-after": (
+        "khóa cũ đã vào tay người khác sau dòng này của nhật ký",
+        "the old key was in other hands after this line of the log",
+    ),
+    "heads": (
+        "tệp các đầu nhật ký cất ở nơi khác (mỗi dòng một kết quả của hsm-sim log-head)",
+        "file of heads kept elsewhere (a line each, as hsm-sim log-head prints it)",
+    ),
+    "doubted-after": (
+        "sau dòng này chỉ tin đầu nhật ký cất ở nơi khác: khóa niêm phong đã vào tay người khác",
+        "after this line believe only heads kept elsewhere: the key that seals was in other hands",
     ),
     "label": ("nhãn khóa", "label of the key"),
     "name": ("tên người", "the person's name"),
@@ -127,6 +146,10 @@ ERRORS: Mapping[str, tuple[str, str]] = {
     "bad-secret": ("bí mật đưa vào không đúng dạng", "the secret given has not the right form"),
     "socket-taken": ("đã có tiến trình khác dùng socket này", "another process uses this socket"),
     "no-file": ("không mở được tệp", "the file cannot be opened"),
+    "log-doubted": (
+        "từ dòng này trở đi nhật ký không được tin: khóa niêm phong đã vào tay người khác",
+        "the log is not believed from this line on: the key that seals it was in other hands",
+    ),
 }
 
 HINTS: Mapping[str, tuple[str, str]] = {
@@ -140,6 +163,10 @@ HINTS: Mapping[str, tuple[str, str]] = {
         "keep the file for the inquiry; put the right copy of the log back",
     ),
     "store-sealed": (
+    "log-doubted": (
+        "đưa đầu nhật ký cất ở nơi khác, lấy từ lúc thay khóa trở đi: --heads",
+        "give a head that was kept elsewhere, of the change of the key or later: --heads",
+    ),
         "kiểm tra đường dẫn --store và bí mật; --init chỉ dùng một lần",
         "check --store and the secret; --init is for the first time only",
     ),
@@ -156,6 +183,10 @@ HINTS: Mapping[str, tuple[str, str]] = {
 SAID: Mapping[str, tuple[str, str]] = {
     "done": ("xong", "done"),
     "waits": (
+    "keep-head": (
+        "khóa mới đang niêm phong nhật ký; cất dòng sau ở nơi khác:",
+        "a new key seals the log; keep this line elsewhere:",
+    ),
         "cần {needed} người. Người khác gõ: hsm-sim approve {proposal}\nbăm của việc này: {digest}",
         "takes {needed} persons. The others type: hsm-sim approve {proposal}\nhash of the operation: {digest}",
     ),
@@ -179,6 +210,18 @@ LOG_SEALED = (
 )
 LOG_GOOD = ("nhật ký nguyên vẹn: {count} dòng, băm cuối {digest}", "log is whole: {count} lines, last hash {digest}")
 LOG_TORN = ("dòng cuối dở dang: {bytes} byte", "unfinished last line: {bytes} bytes")
+LOG_KEY_CHANGED = (
+    "dòng {line}: khóa niêm phong mới {key}",
+    "line {line}: new key that seals, {key}",
+)
+LOG_KEY_DOUBTED = (
+    "dòng {line}: khóa niêm phong mới {key}; khóa cũ đã vào tay người khác sau dòng {after}",
+    "line {line}: new key that seals, {key}; the old one was in other hands after line {after}",
+)
+LOG_HEADS = (
+    "khớp {count} đầu nhật ký cất ở nơi khác, đến dòng {last}",
+    "{count} heads kept elsewhere fit, up to line {last}",
+)
 
 
 def text(table: Mapping[str, tuple[str, str]], code: str, lang: str) -> str:

@@ -227,6 +227,31 @@ def test_the_auditor_checks_the_log_with_the_key_that_seals_it(desk: Desk, hsm: 
     assert (other.returncode, "no seal of this HSM" in other.stderr) == (1, True)
 
 
+def test_two_officers_replace_the_key_that_seals_the_log_and_the_auditor_follows(
+    desk: Desk, hsm: HsmProcess, tmp_path: Path
+) -> None:
+    heads = tmp_path / "heads.txt"  # what the auditor keeps elsewhere
+    heads.write_text(desk.do("auditor", "log-head"))
+    kept = dict(part.split("=") for part in heads.read_text().split())
+    waiting = desk.begin("Lan", "rotate-log-key", "--compromised-after", kept["lines"])
+    assert waiting.stdout is not None
+    told = waiting.stdout.readline().split()[-1]
+    assert desk.do("Minh", "approve", told) == f"rotate_log_key\t{kept['lines']}\n2 of 2 persons\n"
+    assert waiting.wait(10) == 0
+    *_, said, head = waiting.stdout.read().splitlines()
+    waiting.stdout.close()
+    assert said == "a new key seals the log; keep this line elsewhere:"
+    hsm.stop()
+    verify = ("verify-log", "--log", str(tmp_path / "store.log"), "--seal-key", kept["seal-key"], "--heads", str(heads))
+    doubted = desk.run(*verify)
+    assert (doubted.returncode, f"log-doubted: line {int(kept['lines']) + 1}" in doubted.stderr) == (1, True)
+    heads.write_text(heads.read_text() + head + "\n")
+    good = desk.run(*verify)
+    assert good.returncode == 0, good.stderr
+    assert f"the old one was in other hands after line {kept['lines']}" in good.stdout
+    assert "2 heads kept elsewhere fit" in good.stdout
+
+
 def wait_for(path: Path) -> None:
     ends_s = time.monotonic() + 10
     while not path.exists() and time.monotonic() < ends_s:

@@ -11,7 +11,8 @@ TESTS = Path(__file__).resolve().parent.parent
 PAGE = (TESTS.parent / "docs" / "keys.md").read_text(encoding="utf-8")
 ROWS = [line for line in PAGE.splitlines() if line.startswith("| ") and not line.startswith("| Key ")]
 FILES = {name: f"test_keys_{name}.py" for name in ("rotation", "compromise", "roots")}
-FILES |= {"audit_commands": "test_audit_commands.py"}
+FILES |= {"audit_commands": "test_audit_commands.py", "hsm_officers": "test_hsm_officers.py"}
+FILES |= {"hsm_log_key": "../unit/test_hsm_log_key.py"}
 NAMED = re.compile(rf"`({'|'.join(FILES)})::([a-z0-9_]+)`")
 
 
