@@ -1,16 +1,34 @@
-"""What tests over real parts share: one pcscd with the virtual reader for the whole run."""
+"""How workers share the tests, and what tests over real parts share: a pcscd with the virtual reader in each worker."""
 
 import os
 from collections.abc import Iterator
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from demo.pcscd import VirtualReader, virtual_reader
+
+TOGETHER = ("tests/browser/",)
+"""Folders whose tests share an installation and a browser: one worker has them all."""
+
+
+class Shares(LoadFileScheduling):
+    """A file, or a folder of TOGETHER, goes to whichever worker is done first."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return next((folder for folder in TOGETHER if nodeid.startswith(folder)), super()._split_scope(nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling:
+    """Share by files, for a file's tests share what is started for them."""
+    return Shares(config, log)
 
 
 @pytest.fixture(scope="session")
 def virtual() -> Iterator[VirtualReader]:
-    """A pcscd of this run's own. Clients in this process find it too, since libpcsclite reads the variable late."""
+    """A pcscd of this worker's own. Clients in this process find it too, since libpcsclite reads the variable late."""
     with virtual_reader() as reader:
         before = os.environ.get("PCSCLITE_CSOCK_NAME")
         os.environ["PCSCLITE_CSOCK_NAME"] = str(reader.socket)

@@ -4,7 +4,6 @@ and `themo-web serve`; each process real, people made up.
 
 import http.client
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from card_office import BATCH, TRANSPORT_KEYS, TRANSPORT_LABEL, Blank, HsmProcess, silent
 from feed_centre import DoorKey, FeedProcess
+from ports import free_port
 
 import issuer.tables
 from cardlink.piv.tables import Interface
@@ -68,12 +68,6 @@ OFFICERS = {
 
 def now() -> datetime:
     return datetime.now(UTC)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def within(seconds: float, what: Callable[[], bool]) -> float:

@@ -1,6 +1,5 @@
 """A key room to rehearse in: real HSM, feed and door, a chip card or two, and the commands as persons type them."""
 
-import socket
 import subprocess
 import sys
 import threading
@@ -15,6 +14,7 @@ from pathlib import Path
 from card_office import ADMIN, HOME, OTHER, TRANSPORT_KEYS, TRANSPORT_LABEL, Blank, Centre, fill
 from feed_centre import FeedProcess
 from hsm_process import PINS, SECRET, HsmProcess
+from ports import free_port
 
 import issuer.tables
 from cardlink.statements.trust import Trust, accept_trust_list
@@ -168,9 +168,7 @@ def open_key_room(
     folder: Path, persons: int = 1, roots: tuple[int, int] = (1, 1), allocator_pin: str | None = None
 ) -> Iterator[KeyRoom]:
     """Start an HSM, make every key by `issuer keys init`, with a second officer who agrees where it takes two."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     pins = PINS | ({"allocator": allocator_pin} if allocator_pin is not None else {})
     given = SECRET | {"pins": pins, "officers": OFFICERS}
     hsm = HsmProcess(folder).start("--init", "--persons-needed", str(persons), secret=given)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from card_office import ADMIN, HOME, SECOND, TRANSPORT_KEYS, Centre, furnish
 from card_slot import ServedCard
+from ports import free_port
 from sqlalchemy import select
 
 from cardlink.statements import record as record_wire
@@ -27,7 +28,7 @@ from cardos.card import Card as ChipCard
 from cardos.factory import make_blank
 from cardos.image import FileStore
 from demo.console import ConsoleSession
-from demo.office import Office, Place, free_port, make_secrets
+from demo.office import Office, Place, make_secrets
 from demo.pcscd import VirtualReader
 from demo.supervisor import Program, Running, Supervisor, command
 from hsm_sim.client import Client, Role
@@ -273,7 +274,7 @@ def running(folder: Path) -> Iterator[System]:
     environ = {**os.environ, "THEMO_CONFIG": str(place.config), "THEMO_CENTRE_INSTALLATION": HOME}
     with ExitStack() as stack:
         supervisor = stack.enter_context(Supervisor(folder / "logs", secrets, environ))
-        office = Office(place, supervisor, free_port(None), free_port(None))
+        office = Office(place, supervisor, free_port(), free_port())
         office.write_settings()
         office.start_hsm()
         hsm = SupervisedHsm(supervisor, folder / "data" / "hsm.sock", pins)

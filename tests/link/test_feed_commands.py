@@ -2,7 +2,6 @@
 
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -11,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 from feed_centre import INSTALLATION, OWNER, Centre, DoorKey, open_centre
+from ports import free_port
 
 from cardlink.statements import bundle as bundle_wire
 from cardlink.statements import cbor
@@ -19,10 +19,7 @@ from issuer.__main__ import run
 
 @pytest.fixture(scope="module")
 def centre(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Centre]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    with open_centre(tmp_path_factory.mktemp("feed"), port) as centre:
+    with open_centre(tmp_path_factory.mktemp("feed"), free_port()) as centre:
         yield centre
 
 

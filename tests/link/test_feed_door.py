@@ -1,6 +1,5 @@
 """A real door follows the real feed: enrolled by its command, told, asked back, counted, its log taken in."""
 
-import socket
 import subprocess
 import sys
 import time
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from feed_centre import ADMIN, INSTALLATION, OWNER, Centre, now, open_centre
+from ports import free_port
 
 from cardlink.statements.status import Status
 from cardlink.statements.status_state import read_entry
@@ -58,9 +58,7 @@ def within(seconds: float, what: Callable[[], bool]) -> float:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     folder = tmp_path_factory.mktemp("door")
     with open_centre(tmp_path_factory.mktemp("feed"), port) as centre:
         door_id, code = centre.new_door()

@@ -15,7 +15,13 @@ def test_an_integer_is_written_in_its_shortest_form_and_positive(value: int) -> 
 
 
 @pytest.mark.parametrize(
-    "raw", [bytes(31) + b"\x01" + bytes(31) + b"\x80", b"\xff" * 64, b"\x7f" * 64, *(secrets.token_bytes(64),) * 3]
+    "raw",
+    [
+        bytes(31) + b"\x01" + bytes(31) + b"\x80",
+        b"\xff" * 64,
+        b"\x7f" * 64,
+        *(pytest.param(secrets.token_bytes(64), id=f"by lot {n}") for n in range(3)),
+    ],
 )
 def test_an_ecdsa_signature_is_written_as_asn1crypto_writes_it(raw: bytes) -> None:
     assert der.ecdsa_signature(raw) == algos.DSASignature.from_p1363(raw).dump()
