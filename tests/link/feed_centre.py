@@ -25,6 +25,7 @@ import issuer.tables
 from cardlink.statements import cbor
 from cardlink.statements import receipt as receipt_wire
 from cardlink.statements import record as record_wire
+from cardlink.statements import status as wire
 from cardlink.statements.cose_key import from_public_key
 from cardlink.statements.status import Status
 from cardlink.statements.trust import Roots as PinnedRoots
@@ -243,6 +244,20 @@ class Centre:
 
     def poke(self) -> None:
         outbox.poke_at(self.folder / "feed.sock")
+
+    def settled(self) -> Position:
+        """Where the feed stands once it has told all that there is: who listens from here on hears only what is new."""
+        with database.reading(self.factory) as session:
+            at = status.head(session)
+        deadline = time.monotonic() + READY_WAIT_S
+        while time.monotonic() < deadline:
+            code, body = self.request("POST", "/fresh", os.urandom(16))
+            if code == 200:
+                told = wire.read_fresh(body).value
+                if Position(told.epoch, told.seq) >= at:
+                    return at
+            time.sleep(0.02 if code == 200 else 0.5)  # it answers two in a second, and some more after a rest
+        raise TimeoutError
 
     def new_card(self) -> uuid.UUID:
         card_id = uuid.uuid4()

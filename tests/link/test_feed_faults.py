@@ -6,10 +6,11 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from feed_centre import Centre, DoorLog, Listener, open_centre
+from ports import free_port
 from sqlalchemy import select
 
 from cardlink.statements import cbor
@@ -25,16 +26,21 @@ from issuer.trust.status import Position
 
 @pytest.fixture(scope="module")
 def centre(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Centre]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    with open_centre(tmp_path_factory.mktemp("feed"), port) as centre:
+    with open_centre(tmp_path_factory.mktemp("feed"), free_port()) as centre:
         yield centre
 
 
 def head(centre: Centre) -> Position:
     with database.reading(centre.factory) as session:
         return status.head(session)
+
+
+def within(seconds: float, what: Callable[[], bool]) -> None:
+    """Wait until it is so."""
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline, "not in time"
+        time.sleep(0.02)
 
 
 def heard(listener: Listener, count: int) -> list[int]:
@@ -123,8 +129,9 @@ def test_a_confirmation_survives_the_feed(centre: Centre) -> None:
 
 
 def test_without_hsm_nothing_is_claimed_and_after_it_all_goes_on(centre: Centre) -> None:
-    listener = centre.listen(after=head(centre).seq)
+    listener = centre.listen(after=centre.settled().seq)
     card_id = centre.new_card()
+    within(20, lambda: centre.request("GET", "/status/1")[0] == 200)  # a feed's first list comes right after its start
     centre.hsm_process.kill()
     try:
         code, error = centre.error("POST", "/fresh", b"n" * 16)
@@ -155,7 +162,8 @@ def test_a_second_feed_of_the_same_installation_is_refused(centre: Centre) -> No
 
 
 def test_a_feed_told_to_stop_ends_its_streams_and_cleans_up(centre: Centre) -> None:
-    listeners = [centre.listen(after=head(centre).seq) for _ in range(3)]
+    before = head(centre).seq
+    listeners = [centre.listen(after=before) for _ in range(3)]
     assert centre.feed.stop() == 0
     for one in listeners:
         with pytest.raises((EOFError, ConnectionError)):

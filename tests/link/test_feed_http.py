@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from feed_centre import ADMIN, INSTALLATION, OWNER, Centre, DoorKey, DoorLog, Listener, now, open_centre
+from ports import free_port
 
 from cardlink.statements import bundle as bundle_wire
 from cardlink.statements import cbor
@@ -30,12 +31,6 @@ from issuer.trust.status import Position
 def centre(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Centre]:
     with open_centre(tmp_path_factory.mktemp("feed"), free_port()) as centre:
         yield centre
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def head(centre: Centre) -> Position:
@@ -100,7 +95,7 @@ def test_the_snapshot_file_follows_the_feed_and_any_web_server_can_carry_it(cent
 
 
 def test_events_come_in_order_each_after_its_commit(centre: Centre) -> None:
-    listener = centre.listen(after=head(centre).seq)
+    listener = centre.listen(after=centre.settled().seq)
     card_id = centre.new_card()
     for value in [Status.SUSPENDED, Status.VALID] * 10:
         at = centre.set_status(card_id, value)
@@ -111,7 +106,7 @@ def test_events_come_in_order_each_after_its_commit(centre: Centre) -> None:
 
 
 def test_without_a_poke_the_feed_looks_by_itself(centre: Centre) -> None:
-    listener = centre.listen(after=head(centre).seq)
+    listener = centre.listen(after=centre.settled().seq)
     card_id = centre.new_card()
     with database.transaction(centre.factory) as session:
         at = status.set_status(session, centre.hsm, card_id, Status.STOLEN, now())
@@ -131,7 +126,8 @@ def test_a_listener_first_hears_what_it_missed_and_nothing_twice(centre: Centre)
 
 
 def test_many_listeners_hear_the_same(centre: Centre) -> None:
-    listeners = [centre.listen(after=head(centre).seq) for _ in range(30)]
+    before = centre.settled().seq
+    listeners = [centre.listen(after=before) for _ in range(30)]
     at = centre.change()
     assert {wire.read_event(one.next("status").body()).value.seq for one in listeners} == {at.seq}
     for one in listeners:
@@ -139,7 +135,7 @@ def test_many_listeners_hear_the_same(centre: Centre) -> None:
 
 
 def test_heartbeats_keep_coming_and_their_time_goes_up(centre: Centre) -> None:
-    listener, trust = centre.listen(after=head(centre).seq), centre.trust()
+    listener, trust = centre.listen(after=centre.settled().seq), centre.trust()
     beats = [wire.read_heartbeat(listener.next("heartbeat").body()) for _ in range(2)]
     listener.close()
     assert beats[0].value.issued_s < beats[1].value.issued_s
@@ -148,11 +144,11 @@ def test_heartbeats_keep_coming_and_their_time_goes_up(centre: Centre) -> None:
 
 
 def test_a_nonce_is_answered_with_the_place_of_the_feed(centre: Centre) -> None:
-    nonce = b"\x07" * 16
+    nonce, at = b"\x07" * 16, centre.settled()
     code, body = centre.request("POST", "/fresh", nonce)
     received = wire.read_fresh(body)
     assert (code, received.value.nonce) == (200, nonce)
-    assert Position(received.value.epoch, received.value.seq) == head(centre)
+    assert Position(received.value.epoch, received.value.seq) == at
     assert not isinstance(wire.verify_feed_message(received, centre.trust(), now()), Refused)
 
 
@@ -183,8 +179,9 @@ def test_who_is_of_another_epoch_or_far_behind_takes_a_snapshot(centre: Centre) 
 
 def test_a_new_trust_list_and_a_new_bundle_are_announced(centre: Centre) -> None:
     door_id, _ = centre.enrolled()
-    mine = centre.listen(after=head(centre).seq, door=door_id)
-    others = centre.listen(after=head(centre).seq, door=uuid.uuid4())
+    before = centre.settled().seq
+    mine = centre.listen(after=before, door=door_id)
+    others = centre.listen(after=before, door=uuid.uuid4())
     with database.transaction(centre.factory) as session:
         plan = RulePlan(Effect.ALLOW, agencies=(INSTALLATION,))
         rules.add(session, ADMIN, door_id, plan, now())
@@ -238,6 +235,7 @@ def test_an_enrolled_door_is_told_what_to_pin(centre: Centre) -> None:
         cbor.encode({"code": "x", "key": DoorKey().public.fields(), "more": 1}),
         cbor.encode({"code": "x" * 2000, "key": DoorKey().public.fields()}),
     ],
+    ids=["nothing", "no CBOR", "a list", "no key", "no code", "no point", "short door", "one more", "long code"],
 )
 def test_a_malformed_enrolment_is_refused(centre: Centre, body: bytes) -> None:
     assert centre.error("POST", "/enrol", body) == (400, "feed.malformed")
@@ -326,11 +324,13 @@ def test_a_slow_listener_is_dropped_and_finds_everything_by_number(centre: Centr
         cards = [uuid.uuid4() for _ in range(400)]
         for card_id in cards:
             status.allocate(session, card_id, now())
-    before = head(centre).seq
+    before = centre.settled().seq
     with socket.socket() as slow:
+        slow.settimeout(20)
         slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         slow.connect(("127.0.0.1", centre.feed.port))
         slow.sendall(f"GET /stream?epoch=1&after={before} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        assert slow.recv(1) == b"H"  # it is listened to, and reads no more
         quick = centre.listen(after=before)
         for number in range(100):
             value = (Status.SUSPENDED, Status.VALID)[number % 2]
@@ -351,7 +351,7 @@ def test_a_slow_listener_is_dropped_and_finds_everything_by_number(centre: Centr
 def test_the_feed_rotates_to_a_new_epoch_with_the_trust_list_that_names_it(centre: Centre) -> None:
     """Last in this module: the installation lives in epoch 2 from here on."""
     card_id = centre.new_card()
-    listener = centre.listen(after=head(centre).seq)
+    listener = centre.listen(after=centre.settled().seq)
     old = centre.trust()
     with (
         database.transaction(centre.factory) as session,

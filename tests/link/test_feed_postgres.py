@@ -1,6 +1,5 @@
 """The same feed over a real PostgreSQL: writers at once, connections lost, nothing lost or doubled."""
 
-import socket
 import time
 import uuid
 from collections.abc import Iterator
@@ -8,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from feed_centre import ADMIN, INSTALLATION, Centre, DoorLog, now, open_centre
+from ports import free_port
 from postgres import make_database, server
 from sqlalchemy import text
 
@@ -25,12 +25,9 @@ from issuer.trust.status import Place, Position
 
 @pytest.fixture(scope="module")
 def centre(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Centre]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
     with server() as folder:
         url = make_database(folder, "centre")
-        with open_centre(tmp_path_factory.mktemp("feed"), port, url) as centre:
+        with open_centre(tmp_path_factory.mktemp("feed"), free_port(), url) as centre:
             yield centre
 
 
@@ -128,7 +125,7 @@ def test_the_same_records_sent_twice_at_once_are_stored_once(centre: Centre) -> 
 
 
 def test_lost_database_connections_are_made_again(centre: Centre) -> None:
-    listener = centre.listen(after=head(centre).seq)
+    listener = centre.listen(after=centre.settled().seq)
     card_id = centre.new_card()
     with database.transaction(centre.factory) as session:
         others = "pid <> pg_backend_pid() AND datname = current_database()"
