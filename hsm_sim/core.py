@@ -138,13 +138,13 @@ class Hsm:
         self.change(lambda state: log_key.with_key(replace(state, settings={**state.settings, PERSONS: persons}), key))
         self.log.seal_with(key)
 
-    def close(self) -> None:
-        """Leave the last anchor in the store and close both files."""
     def rotate_log_key(self, doubted_after: int | None) -> None:
         """Let a new key seal the log. `doubted_after`: since that line the old one has been in other hands."""
         with self._changing:
             log_key.rotate(self, self.change, doubted_after)
 
+    def close(self) -> None:
+        """Leave the last anchor in the store and close both files."""
         with self._changing:
             self.log.append("hsm", 0, "stop", "ok", "", "")
             if not self.is_zeroised:

@@ -45,8 +45,8 @@ class Op(StrEnum):
     CLOSE_SESSION = "close_session"
     REVEAL_PIN = "reveal_pin"
     LOG_HEAD = "log_head"
-
     ROTATE_LOG_KEY = "rotate_log_key"
+
 
 NO_KEY = frozenset({None})
 ANY_USE: frozenset[Use | None] = frozenset({*Use, None})
@@ -59,8 +59,8 @@ ALLOWED: dict[Op, dict[Role, frozenset[Use | None]]] = {
     Op.KEYS: dict.fromkeys(Role, NO_KEY),
     Op.INFO: dict.fromkeys(Role, ANY_USE),
     Op.LOG_HEAD: {Role.SO: NO_KEY, Role.AUDITOR: NO_KEY},
-    Op.GENERATE: {Role.SO: ANY_USE - {Use.TRANSPORT}},
     Op.ROTATE_LOG_KEY: {Role.SO: NO_KEY},
+    Op.GENERATE: {Role.SO: ANY_USE - {Use.TRANSPORT}},
     Op.LOAD_TRANSPORT: {Role.SO: frozenset({Use.TRANSPORT})},
     Op.SET_STATE: {Role.SO: ANY_USE},
     Op.DESTROY: {Role.SO: ANY_USE},
@@ -105,9 +105,9 @@ _FOR_SEVERAL: dict[Op, frozenset[Use | None]] = {
     Op.ADD_PERSON: NO_KEY,
     Op.REMOVE_PERSON: NO_KEY,
     Op.SET_PERSONS_NEEDED: NO_KEY,
+    Op.ROTATE_LOG_KEY: NO_KEY,
 }
 
-    Op.ROTATE_LOG_KEY: NO_KEY,
 
 def is_for_several(op: Op, use: Use | None) -> bool:
     """Does this operation take a quorum, where one is set."""

@@ -145,11 +145,11 @@ ERRORS: Mapping[str, tuple[str, str]] = {
     "bad-request": ("yêu cầu sai", "broken request"),
     "bad-secret": ("bí mật đưa vào không đúng dạng", "the secret given has not the right form"),
     "socket-taken": ("đã có tiến trình khác dùng socket này", "another process uses this socket"),
-    "no-file": ("không mở được tệp", "the file cannot be opened"),
     "log-doubted": (
         "từ dòng này trở đi nhật ký không được tin: khóa niêm phong đã vào tay người khác",
         "the log is not believed from this line on: the key that seals it was in other hands",
     ),
+    "no-file": ("không mở được tệp", "the file cannot be opened"),
 }
 
 HINTS: Mapping[str, tuple[str, str]] = {
@@ -162,11 +162,11 @@ HINTS: Mapping[str, tuple[str, str]] = {
         "giữ nguyên tệp để điều tra; đặt lại bản sao đúng của nhật ký",
         "keep the file for the inquiry; put the right copy of the log back",
     ),
-    "store-sealed": (
     "log-doubted": (
         "đưa đầu nhật ký cất ở nơi khác, lấy từ lúc thay khóa trở đi: --heads",
         "give a head that was kept elsewhere, of the change of the key or later: --heads",
     ),
+    "store-sealed": (
         "kiểm tra đường dẫn --store và bí mật; --init chỉ dùng một lần",
         "check --store and the secret; --init is for the first time only",
     ),
@@ -182,11 +182,11 @@ HINTS: Mapping[str, tuple[str, str]] = {
 
 SAID: Mapping[str, tuple[str, str]] = {
     "done": ("xong", "done"),
-    "waits": (
     "keep-head": (
         "khóa mới đang niêm phong nhật ký; cất dòng sau ở nơi khác:",
         "a new key seals the log; keep this line elsewhere:",
     ),
+    "waits": (
         "cần {needed} người. Người khác gõ: hsm-sim approve {proposal}\nbăm của việc này: {digest}",
         "takes {needed} persons. The others type: hsm-sim approve {proposal}\nhash of the operation: {digest}",
     ),
@@ -209,7 +209,6 @@ LOG_SEALED = (
     "every seal is right; {unsealed} lines at the end are not sealed yet",
 )
 LOG_GOOD = ("nhật ký nguyên vẹn: {count} dòng, băm cuối {digest}", "log is whole: {count} lines, last hash {digest}")
-LOG_TORN = ("dòng cuối dở dang: {bytes} byte", "unfinished last line: {bytes} bytes")
 LOG_KEY_CHANGED = (
     "dòng {line}: khóa niêm phong mới {key}",
     "line {line}: new key that seals, {key}",
@@ -222,6 +221,7 @@ LOG_HEADS = (
     "khớp {count} đầu nhật ký cất ở nơi khác, đến dòng {last}",
     "{count} heads kept elsewhere fit, up to line {last}",
 )
+LOG_TORN = ("dòng cuối dở dang: {bytes} byte", "unfinished last line: {bytes} bytes")
 
 
 def text(table: Mapping[str, tuple[str, str]], code: str, lang: str) -> str:
