@@ -63,7 +63,7 @@ def rotate(
         elif kind == checkpoints.USE:
             done = rotation.rotate_audit(desk.factory, hsm, desk.actor, desk.config.installation, now)
         elif kind in AUTHORITIES:
-            named = _agency(desk, agency or "")
+            named = agency_named(desk, agency or "")
             done = rotation.rotate_authority(desk.factory, hsm, desk.actor, AUTHORITIES[kind], named, now)
         else:
             whose = agency or desk.config.installation
@@ -125,6 +125,7 @@ def _bundles_anew(now: datetime) -> Change:
     return change
 
 
-def _agency(desk: Desk, code: str) -> AgencyName:
+def agency_named(desk: Desk, code: str) -> AgencyName:
+    """An agency with its name. Raises NotFound."""
     with database.reading(desk.factory) as session:
         return AgencyName(code, agencies.get(session, code).name)

@@ -13,11 +13,10 @@ from issuer.cli.officer import OfficerFd, OfficerFile, OfficerName, key_room
 from issuer.config import read_secret
 from issuer.errors import Refused
 from issuer.policy import Action, require_anywhere
-from issuer.registry import agencies
 from issuer.trust import ca, publication, revocation, rotation, setup, status, trust_list
 from issuer.trust.connect import connect
 from issuer.trust.port import Signing
-from issuer.trust.setup import AgencyName, Roots
+from issuer.trust.setup import Roots
 
 KEY_HEX_CHARS = (32, 48, 64)
 
@@ -57,19 +56,18 @@ def init(
             made.append(label)
             progress(len(made), expected)
 
-        with database.transaction(desk.factory) as session:
-            number = setup.init(
-                session,
-                ceremony,
-                desk.actor,
-                AgencyName(desk.config.installation, agencies.get(session, desk.config.installation).name),
-                [AgencyName(code, agencies.get(session, code).name) for code in agency],
-                Roots(roots, threshold),
-                desk.config.status_list_bits,
-                desk.now(),
-                on_key,
-                desk.config.public_url,
-            )
+        number = setup.init(
+            desk.factory,
+            ceremony,
+            desk.actor,
+            key_changes.agency_named(desk, desk.config.installation),
+            [key_changes.agency_named(desk, code) for code in agency],
+            Roots(roots, threshold),
+            desk.config.status_list_bits,
+            desk.now(),
+            on_key,
+            desk.config.public_url,
+        )
         for kind in (ca.ROOT, ca.ISSUING):
             revocation.publish_due(desk.factory, ceremony, desk.now(), kind)
     outbox.poke(desk.config)

@@ -1,6 +1,7 @@
 """The X.509 side: one root, an issuing authority for each agency, and its content signer.
 
-Every private key stays in the HSM; certificates are built in `issuer/trust/x509.py` and signed through the port.
+Every private key stays in the HSM; certificates are built in `issuer/trust/x509.py` and signed through the port. How
+authorities are made stands in `issuer/trust/authorities.py`.
 """
 
 import hashlib
@@ -8,12 +9,12 @@ import secrets
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
 
 from asn1crypto import pem
 from asn1crypto import x509 as asn1
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from cardlink.statements.trust import KeyState
@@ -23,16 +24,13 @@ from issuer.trust import der, profiles, x509
 from issuer.trust.port import Signing
 from issuer.trust.profiles import Subject
 from issuer.trust.revocation_tables import RevocationHead
-from issuer.trust.tables import AuthorityRow
+from issuer.trust.tables import AuthorityRow, OtherCertificateRow
 
 ROOT, ISSUING, CONTENT = "root", "issuing", "content"
 OCSP_USE = "ocsp"
 KEY_USE = {ROOT: "root", ISSUING: "ca", CONTENT: "content"}
-SIGNS_YEARS = {ROOT: 10, ISSUING: 4, CONTENT: 4}
-"""How long each signs: what it signs last must end before it does (4 + 11 = 15 for the content signer's issuer)."""
 LONG_BYTES = 64 * 1024
 """What is longer, a revocation list, goes to the HSM as its digest: an HSM takes no megabytes."""
-ROOT_COMMON_NAME = "Thẻ Mở Root CA"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,46 +54,6 @@ class ContentSigner:
     sign: x509.Sign
 
 
-def make_root(
-    session: Session, hsm: Signing, label: str, organization: str, now: datetime, url: str = ""
-) -> AuthorityRow:
-    """Make the self-signed root over a key that the HSM holds already; `url`: where its revocation list will stand."""
-    point = public_point(hsm, label)
-    name = x509.root_name(organization, _numbered(session, ROOT, "", ROOT_COMMON_NAME))
-    issuer = x509.Issuer(name, x509.key_id(point), _signing(hsm, label, ROOT))
-    row = _issue_authority(session, issuer, ROOT, label, "", name, point, profiles.ROOT, now, ())
-    open_lists(session, label, url)
-    return row
-
-
-def make_issuing(
-    session: Session, hsm: Signing, label: str, agency_code: str, agency_name: str, now: datetime
-) -> AuthorityRow:
-    """Make the issuing authority of an agency, constrained to names at or below its code.
-
-    Its certificates say that its lists and OCSP answers are found where the root's list is.
-    """
-    root = current(session, ROOT, "", now)
-    common_name = _numbered(session, ISSUING, agency_code, f"Thẻ Mở CA {agency_code}")
-    name = x509.agency_name(agency_code, agency_name, common_name)
-    issuer, point = issuer_of(session, hsm, root), public_point(hsm, label)
-    scope, above = (agency_code,), session.get(RevocationHead, root.label)
-    row = _issue_authority(session, issuer, ISSUING, label, agency_code, name, point, profiles.ISSUING, now, scope)
-    open_lists(session, label, "" if above is None else above.url)
-    return row
-
-
-def make_content_signer(
-    session: Session, hsm: Signing, label: str, agency_code: str, agency_name: str, now: datetime
-) -> AuthorityRow:
-    """Make the content signer of an agency, certified by its issuing authority."""
-    authority = current(session, ISSUING, agency_code, now)
-    name = x509.agency_name(agency_code, agency_name, f"Thẻ Mở content signer {agency_code}")
-    issuer, point = issuer_of(session, hsm, authority), public_point(hsm, label)
-    profile = profiles.CONTENT_SIGNER
-    return _issue_authority(session, issuer, CONTENT, label, agency_code, name, point, profile, now, ())
-
-
 def ocsp_key_label(agency_code: str) -> str:
     """The key that answers OCSP for all issuing authorities of an agency."""
     return f"x509-ocsp-{agency_code}-1"
@@ -108,12 +66,6 @@ def ocsp_certificate(session: Session, hsm: Signing, row: AuthorityRow, key_labe
     point, profile = public_point(hsm, key_label), profiles.OCSP_SIGNER
     until = min(now + profiles.OCSP_LIFE, row.not_after)
     return x509.issue(issuer_of(session, hsm, row), name, point, profile, random_serial(), now, until)
-
-
-def open_lists(session: Session, label: str, url: str) -> None:
-    """Give an authority its place for revocation lists; their numbers begin here."""
-    session.add(RevocationHead(label=label, url=url, changes=0, told=0, number=0, base_number=0, base_changes=0))
-    session.flush()
 
 
 def pointers_at(url: str, label: str) -> x509.Pointers | None:
@@ -147,6 +99,30 @@ def find(session: Session, label: str) -> AuthorityRow:
     if row is None or row.kind not in (ROOT, ISSUING):
         raise NotFound("trust.no_lists", label=label)
     return row
+
+
+def roots(session: Session) -> list[bytes]:
+    """The root certificates that count: all whose keys are not in other hands."""
+    rows = session.scalars(select(AuthorityRow).where(AuthorityRow.kind == ROOT).order_by(AuthorityRow.label))
+    return [row.certificate for row in rows if row.state != KeyState.COMPROMISED]
+
+
+def chain(session: Session) -> list[bytes]:
+    """Every certificate that may stand between a root and a card: issuing authorities, also by roots of before, links.
+
+    What a key in other hands has certified, or is certified by, counts no more.
+    """
+    rows = session.scalars(select(AuthorityRow).where(AuthorityRow.kind == ISSUING).order_by(AuthorityRow.label))
+    own = [row.certificate for row in rows if row.state != KeyState.COMPROMISED]
+    return own + [row.certificate for row in others(session)]
+
+
+def others(session: Session, label: str | None = None) -> list[OtherCertificateRow]:
+    """Certificates beside those in the rows of the authorities, of one of them or of all, that count."""
+    query = select(OtherCertificateRow).order_by(OtherCertificateRow.label, OtherCertificateRow.issuer_label)
+    fallen = set(session.scalars(select(AuthorityRow.label).where(AuthorityRow.state == KeyState.COMPROMISED)))
+    rows = session.scalars(query if label is None else query.where(OtherCertificateRow.label == label))
+    return [row for row in rows if fallen.isdisjoint((row.label, row.issuer_label))]
 
 
 def labels(session: Session) -> list[str]:
@@ -246,13 +222,6 @@ def public_point(hsm: Signing, label: str) -> bytes:
     return point
 
 
-def _numbered(session: Session, kind: str, agency_code: str, common_name: str) -> str:
-    """The name of the next authority of its kind: two keys never share a name, so each list is all its name signed."""
-    query = select(func.count()).where(AuthorityRow.kind == kind, AuthorityRow.agency_code == agency_code)
-    before = session.scalar(query) or 0
-    return f"{common_name} {before + 1}" if before else common_name
-
-
 def _signing(hsm: Signing, label: str, kind: str) -> x509.Sign:
     def sign(data: bytes) -> bytes:
         if kind == ISSUING and len(data) > LONG_BYTES:
@@ -260,52 +229,3 @@ def _signing(hsm: Signing, label: str, kind: str) -> x509.Sign:
         return hsm.sign(label, KEY_USE[kind], data)
 
     return sign
-
-
-def _issue_authority(
-    session: Session,
-    issuer: x509.Issuer,
-    kind: str,
-    label: str,
-    agency_code: str,
-    name: bytes,
-    point: bytes,
-    profile: profiles.Profile,
-    now: datetime,
-    constrained_to: tuple[str, ...],
-) -> AuthorityRow:
-    serial = random_serial()
-    not_after = _years_after(now, profile.years)
-    certificate = x509.issue(issuer, name, point, profile, serial, now, not_after, constrained_to=constrained_to)
-    row = AuthorityRow(
-        label=label,
-        kind=kind,
-        agency_code=agency_code,
-        serial=f"{serial:040x}",
-        point=point,
-        certificate=certificate,
-        not_before=now,
-        not_after=not_after,
-        signs_until=_years_after(now, SIGNS_YEARS[kind]),
-        state=KeyState.ACTIVE,
-    )
-    session.add(row)
-    session.flush()
-    _require_path(session, certificate, now)
-    return row
-
-
-def _require_path(session: Session, certificate: bytes, now: datetime) -> None:
-    """Refuse an authority that others could not follow up to a root: better none than one that nobody believes."""
-    from issuer.trust import paths  # only ceremonies need it, and every command would load it for 60 ms
-
-    rows = session.scalars(select(AuthorityRow).where(AuthorityRow.kind.in_((ROOT, ISSUING)))).all()
-    roots = [row.certificate for row in rows if row.kind == ROOT]
-    paths.validate([certificate], [row.certificate for row in rows if row.kind == ISSUING], roots, now)
-
-
-def _years_after(moment: datetime, years: int) -> datetime:
-    try:
-        return moment.replace(year=moment.year + years)
-    except ValueError:  # 29 February
-        return moment.replace(year=moment.year + years, day=28) + timedelta(days=1)

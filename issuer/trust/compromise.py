@@ -21,22 +21,22 @@ from issuer.database import SessionFactory
 from issuer.errors import NotFound, Refused
 from issuer.policy import Action, Actor, require_anywhere
 from issuer.registry import agencies
-from issuer.trust import allow_list, ca, masters, publication, revocation, status
+from issuer.trust import allow_list, authorities, ca, masters, publication, revocation, status
+from issuer.trust.authorities import Certified
 from issuer.trust.crl import CrlReason
+from issuer.trust.key_labels import next_key
 from issuer.trust.port import Ceremony, Signing
 from issuer.trust.publication import Change, nothing
 from issuer.trust.rotation import (
     KIND_OF,
+    STEMS,
     active_authority,
-    add_signer,
-    copy_of,
+    certify,
     make_authority,
-    new_key,
     replace_root,
     rotate_master,
-    take_into_use,
 )
-from issuer.trust.setup import EC, AgencyName
+from issuer.trust.setup import EC, AgencyName, add_signer
 from issuer.trust.tables import AuthorityRow, CardMasterRow, RootKeyRow, SignerRow
 
 COMPROMISED = "compromised"
@@ -106,7 +106,7 @@ def _signer(
     info = None
     if found.state == KeyState.ACTIVE:
         kind = KIND_OF[from_public_bytes(found.point).alg]
-        info = new_key(hsm, f"{use}-{agency_code}", kind, use, (agency_code,))
+        info = next_key(factory, hsm, f"{use}-{agency_code}", kind, use, (agency_code,))
 
     def change(session: Session, signing: Signing) -> None:
         row = session.get_one(SignerRow, label)
@@ -143,11 +143,9 @@ def _authority(factory: SessionFactory, hsm: Ceremony, actor: Actor, found: Auth
     label, kind, code = found.label, found.kind, found.agency_code
     with database.reading(factory) as session:
         agency = AgencyName(code, agencies.get(session, code).name)
-    made: list[AuthorityRow] = []
+    made: list[Certified] = []
     if found.state == KeyState.ACTIVE:
-        made.append(make_authority(factory, hsm, kind, agency, now))
-        if kind == ca.ISSUING:
-            made.append(_content_under(factory, hsm, made[0], agency, now))
+        made = _successors(factory, hsm, kind, agency, now)
 
     def change(session: Session, signing: Signing) -> None:
         row = session.get_one(AuthorityRow, label)
@@ -157,8 +155,8 @@ def _authority(factory: SessionFactory, hsm: Ceremony, actor: Actor, found: Auth
             active_authority(session, ca.CONTENT, code).state = int(KeyState.RETIRED)
         session.flush()
         for one in made:
-            take_into_use(session, one)
-        facts = {"kind": kind, "replaced_by": [row.label for row in made]}
+            authorities.take_into_use(session, one)
+        facts = {"kind": kind, "replaced_by": authorities.labels_of(made)}
         audit.append(session, actor, "key.compromised", label, facts, now)
 
     number = publication.publish(factory, hsm, now, change)
@@ -171,21 +169,23 @@ def _authority(factory: SessionFactory, hsm: Ceremony, actor: Actor, found: Auth
             issued = select(Card.uuid).where(Card.agency_code == code, Card.credential.is_not(None))
         counting = issued.where(Card.state.not_in([str(one) for one in allow_list.ENDED])).distinct()
         cards = tuple(session.scalars(counting.order_by(Card.uuid)))
-    return Drill(label, kind, tuple(row.label for row in made), number, 0, cards, f"trust.todo.{kind}")
+    return Drill(label, kind, authorities.labels_of(made), number, 0, cards, f"trust.todo.{kind}")
 
 
-def _content_under(
-    factory: SessionFactory, hsm: Ceremony, authority: AuthorityRow, agency: AgencyName, now: datetime
-) -> AuthorityRow:
-    """A content signer under an authority that is not in use yet."""
-    info = new_key(hsm, f"x509-content-{agency.code}", EC, ca.KEY_USE[ca.CONTENT], (agency.code,))
-    with factory() as session, session.begin() as trial:
-        active_authority(session, ca.ISSUING, agency.code).state = int(KeyState.COMPROMISED)
-        session.flush()
-        take_into_use(session, authority)
-        row = copy_of(ca.make_content_signer(session, hsm, info.label, agency.code, agency.name, now))
-        trial.rollback()
-    return row
+def _successors(
+    factory: SessionFactory, hsm: Ceremony, kind: str, agency: AgencyName, now: datetime
+) -> list[Certified]:
+    """A content signer, or an issuing authority with a content signer below it."""
+    if kind == ca.CONTENT:
+        return [make_authority(factory, hsm, kind, agency, now)]
+    code, name = agency.code, agency.name
+    key = next_key(factory, hsm, f"{STEMS[ca.ISSUING]}-{code}", EC, ca.KEY_USE[ca.ISSUING], (code,))
+    below = next_key(factory, hsm, f"{STEMS[ca.CONTENT]}-{code}", EC, ca.KEY_USE[ca.CONTENT], (code,))
+    with database.reading(factory) as session:
+        root = authorities.parent_of(session, ca.current(session, ca.ROOT, "", now))
+        issuing = authorities.draft_issuing(session, key, code, name, now, root)
+    content = authorities.draft_content(below, code, name, now, issuing.of)
+    return certify(factory, hsm, [issuing, content], now)
 
 
 def _master(factory: SessionFactory, hsm: Ceremony, actor: Actor, label: str, now: datetime) -> Drill:

@@ -66,7 +66,8 @@ _P, _S, _A, _Q = KeyPurpose, Subject, Altname, Asking
 _MAIL_AND_DOCUMENTS = (_P.EMAIL_PROTECTION, _P.DOCUMENT_SIGNING)
 
 # fmt: off
-ROOT = Profile("root", _S.AUTHORITY, _CA, (), False, None, _A.NONE, 25, _Q.NOWHERE, 1, True)
+ROOT = Profile("root", _S.AUTHORITY, _CA, (), False, None, _A.NONE, 25, _Q.NOWHERE, 2, True)
+LINK = Profile("link", _S.AUTHORITY, _CA, (), False, None, _A.NONE, 25, _Q.CRL, 1, True)
 ISSUING = Profile("issuing", _S.AUTHORITY, _CA, (), False, None, _A.NONE, ISSUING_YEARS, _Q.CRL, 0, True)
 CONTENT_SIGNER = Profile("content-signer", _S.AUTHORITY, _SIGNS, (_P.PIV_CONTENT_SIGNING,), True,
                          Policy.CONTENT_SIGNING, _A.NONE, CONTENT_YEARS, _Q.CRL_AND_OCSP)
@@ -83,4 +84,4 @@ CARD_PROFILES: dict[str, Profile] = {row.name: row for row in (
             Policy.CARD_AUTH, _A.CARD, CARD_YEARS, _Q.CRL_AND_OCSP),
 )}
 # fmt: on
-ALL_PROFILES = (ROOT, ISSUING, CONTENT_SIGNER, OCSP_SIGNER, *CARD_PROFILES.values())
+ALL_PROFILES = (ROOT, LINK, ISSUING, CONTENT_SIGNER, OCSP_SIGNER, *CARD_PROFILES.values())

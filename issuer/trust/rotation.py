@@ -4,8 +4,7 @@ The old signer is told as retired: it signs until its successor begins, and veri
 ended. In the HSM it works no more once that moment has come; `sweep` does that for successors that were announced.
 """
 
-import re
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -14,7 +13,6 @@ from sqlalchemy.orm import Session
 
 from cardlink.statements.akp_key import from_public_bytes
 from cardlink.statements.algorithms import ES256, ML_DSA_44
-from cardlink.statements.cose_key import from_point
 from cardlink.statements.trust import AGILE_USES, KeyState
 from issuer import database
 from issuer.audit import checkpoints
@@ -22,15 +20,15 @@ from issuer.audit import log as audit
 from issuer.database import SessionFactory
 from issuer.errors import NotFound, Refused
 from issuer.policy import Action, Actor, require_anywhere
-from issuer.trust import ca, masters, publication, trust_list
-from issuer.trust.port import Ceremony, KeyExists, KeyInfo, Signing
+from issuer.trust import authorities, ca, masters, publication, trust_list
+from issuer.trust.authorities import Certified, Draft
+from issuer.trust.key_labels import next_key
+from issuer.trust.port import Ceremony, KeyInfo, Signing
 from issuer.trust.publication import Change, nothing
-from issuer.trust.revocation_tables import RevocationHead
-from issuer.trust.setup import AES, EC, SIGNS_FOR, VERIFIES_FOR, AgencyName, Roots
+from issuer.trust.setup import AES, EC, VERIFIES_FOR, AgencyName, Roots, add_root, add_signer
 from issuer.trust.tables import AuthorityRow, RootKeyRow, SignerRow, TrustListRow
 
 DEACTIVATED = "deactivated"
-LABELS_MAX = 10_000
 KIND_OF = {ES256: EC, ML_DSA_44: "ml-dsa-44"}
 """What kind of key of the HSM signs with an algorithm."""
 AHEAD_MAX = timedelta(days=90)
@@ -70,7 +68,7 @@ def rotate_signer(
     with database.reading(factory) as session:
         held = active_signer(session, use, agency_code)
         label, kind = held.label, KIND_OF[from_public_bytes(held.point).alg if alg is None else alg]
-    info = new_key(hsm, f"{use}-{agency_code}", kind, use, (agency_code,))
+    info = next_key(factory, hsm, f"{use}-{agency_code}", kind, use, (agency_code,))
 
     def change(session: Session, signing: Signing) -> None:
         old = active_signer(session, use, agency_code)
@@ -108,19 +106,19 @@ def rotate_authority(
             raise Refused("trust.rotated_meanwhile", label=row.label)
         row.state, row.signs_until = int(KeyState.RETIRED), now
         session.flush()
-        take_into_use(session, made)
-        audit.append(session, actor, "key.rotated", made.label, {"replaced": old, "kind": kind}, now)
+        authorities.take_into_use(session, made)
+        audit.append(session, actor, "key.rotated", made.draft.of.label, {"replaced": old, "kind": kind}, now)
 
     number = publication.publish(factory, hsm, now, change)
     if kind == ca.CONTENT:
         hsm.set_state(old, DEACTIVATED)
-    return Rotated((made.label,), (old,), number)
+    return Rotated((made.draft.of.label,), (old,), number)
 
 
 def rotate_master(factory: SessionFactory, hsm: Ceremony, actor: Actor, now: datetime) -> Rotated:
     """Let new cards get their keys from a new master key. Cards of the old one are still opened by it."""
     require_anywhere(actor, Action.KEYS_MANAGE)
-    info = new_key(hsm, masters.USE, AES, masters.USE, ())
+    info = next_key(factory, hsm, masters.USE, AES, masters.USE, ())
     with database.transaction(factory) as session:
         old = masters.put(session, info.label, now)
         audit.append(session, actor, "key.rotated", info.label, {"replaced": old, "use": masters.USE}, now)
@@ -134,7 +132,7 @@ def rotate_audit(factory: SessionFactory, hsm: Ceremony, actor: Actor, installat
     """
     require_anywhere(actor, Action.KEYS_MANAGE)
     stem = f"{checkpoints.USE}-{installation}"
-    info = new_key(hsm, stem, checkpoints.KIND, checkpoints.USE, (installation,))
+    info = next_key(factory, hsm, stem, checkpoints.KIND, checkpoints.USE, (installation,))
     with database.transaction(factory) as session:
         old = checkpoints.active_label(session)
         checkpoints.add_key(session, info, installation, now)
@@ -151,7 +149,7 @@ def replace_root(factory: SessionFactory, hsm: Ceremony, actor: Actor, label: st
     meanwhile knows the old ones only (`sweep` ends it).
     """
     require_anywhere(actor, Action.KEYS_MANAGE)
-    info = new_key(hsm, "root", EC, trust_list.ROOT_USE, ())
+    info = next_key(factory, hsm, "root", EC, trust_list.ROOT_USE, ())
 
     def change(session: Session, signing: Signing) -> None:
         number = trust_list.current_number(session)
@@ -173,7 +171,7 @@ def replace_roots(factory: SessionFactory, hsm: Ceremony, actor: Actor, roots: R
         raise Refused("trust.bad_threshold", keys=roots.keys, threshold=roots.threshold)
     infos: list[KeyInfo] = []
     for _ in range(roots.keys):
-        infos.append(new_key(hsm, "root", EC, trust_list.ROOT_USE, (), but=tuple(one.label for one in infos)))
+        infos.append(next_key(factory, hsm, "root", EC, trust_list.ROOT_USE, (), [one.label for one in infos]))
     replaced: list[str] = []
 
     def change(session: Session, signing: Signing) -> None:
@@ -217,21 +215,6 @@ def _end(hsm: Ceremony, label: str) -> bool:
 # --- what rotation and compromise share
 
 
-def new_key(hsm: Signing, stem: str, kind: str, use: str, scope: tuple[str, ...], but: tuple[str, ...] = ()) -> KeyInfo:
-    """Make the next key `<stem>-<n>`. One that a broken run has made stays behind: no list names it."""
-    labels = {one.label for one in hsm.keys() if one.label.startswith(f"{stem}-")}  # noqa: SIM118 - a call
-    numbers = [int(found[1]) for label in labels if (found := re.fullmatch(re.escape(stem) + r"-(\d+)", label))]
-    for number in range(max(numbers, default=0) + 1, LABELS_MAX):
-        label = f"{stem}-{number}"
-        if label in but:
-            continue
-        try:
-            return hsm.generate(label, kind, use, scope)
-        except KeyExists:
-            continue
-    raise Refused("trust.too_many_keys", label=stem)
-
-
 def active_signer(session: Session, use: str, agency_code: str) -> SignerRow:
     """The signer of a use of an agency. Raises NotFound."""
     query = select(SignerRow).where(
@@ -261,72 +244,26 @@ def retire(row: SignerRow, ends: datetime) -> None:
     row.verifies_until = min(row.verifies_until, row.signs_until + VERIFIES_FOR[row.use])
 
 
-def add_signer(session: Session, info: KeyInfo, use: str, agency_code: str, begins: datetime) -> None:
-    """Write the row of a new signer."""
-    point = point_of(info)
-    session.add(
-        SignerRow(
-            label=info.label,
-            kid=from_public_bytes(point).kid(),
-            use=use,
-            agency_code=agency_code,
-            scope=[agency_code],
-            point=point,
-            signs_from=begins,
-            signs_until=begins + SIGNS_FOR,
-            verifies_until=begins + SIGNS_FOR + VERIFIES_FOR[use],
-            state=int(KeyState.ACTIVE),
-        )
-    )
-    session.flush()
+STEMS = {ca.ISSUING: "x509-ca", ca.CONTENT: "x509-content"}
 
 
-def add_root(session: Session, info: KeyInfo, threshold: int, since: int) -> None:
-    """Write the row of a new root key."""
-    point = point_of(info)
-    kid = from_point(point).kid()
-    session.add(RootKeyRow(label=info.label, kid=kid, point=point, threshold=threshold, since=since, until=None))
-    session.flush()
+def make_authority(factory: SessionFactory, hsm: Ceremony, kind: str, agency: AgencyName, now: datetime) -> Certified:
+    """Make key and certificate of an authority; its row is for the transaction that takes it into use."""
+    scope = (agency.code,)
+    info = next_key(factory, hsm, f"{STEMS[kind]}-{agency.code}", EC, ca.KEY_USE[kind], scope)
+    with database.reading(factory) as session:
+        if kind == ca.ISSUING:
+            root = authorities.parent_of(session, ca.current(session, ca.ROOT, "", now))
+            draft = authorities.draft_issuing(session, info, agency.code, agency.name, now, root)
+        else:
+            above = authorities.parent_of(session, ca.current(session, ca.ISSUING, agency.code, now))
+            draft = authorities.draft_content(info, agency.code, agency.name, now, above)
+    return certify(factory, hsm, [draft], now)[0]
 
 
-_MAKE: dict[str, tuple[str, Callable[..., AuthorityRow]]] = {
-    ca.ISSUING: ("x509-ca", ca.make_issuing),
-    ca.CONTENT: ("x509-content", ca.make_content_signer),
-}
-
-
-def make_authority(
-    factory: SessionFactory, hsm: Ceremony, kind: str, agency: AgencyName, now: datetime
-) -> AuthorityRow:
-    """Make key and certificate of an authority; its row is for the transaction that takes it into use.
-
-    It is built beside the one in use: what is written here is rolled back.
-    """
-    stem, make = _MAKE[kind]
-    info = new_key(hsm, f"{stem}-{agency.code}", EC, ca.KEY_USE[kind], (agency.code,))
-    with factory() as session, session.begin() as trial:
-        row = copy_of(make(session, hsm, info.label, agency.code, agency.name, now))
-        trial.rollback()
-    return row
-
-
-def take_into_use(session: Session, made: AuthorityRow) -> None:
-    """Put an authority that was made beside the others into use; an issuing one with its place for lists."""
-    session.add(copy_of(made))
-    if made.kind == ca.ISSUING:
-        above = session.scalars(select(AuthorityRow).where(AuthorityRow.kind == ca.ROOT)).first()
-        lists = session.get(RevocationHead, above.label) if above is not None else None
-        ca.open_lists(session, made.label, lists.url if lists is not None else "")
-    session.flush()
-
-
-def copy_of(row: AuthorityRow) -> AuthorityRow:
-    """The same row, of no session."""
-    return AuthorityRow(**{column.key: getattr(row, column.key) for column in AuthorityRow.__table__.columns})
-
-
-def point_of(info: KeyInfo) -> bytes:
-    """The public point of a new key."""
-    if info.public is None:
-        raise Refused("trust.no_public_key", label=info.label)
-    return info.public
+def certify(factory: SessionFactory, hsm: Ceremony, drafts: Sequence[Draft], now: datetime) -> list[Certified]:
+    """Have drafts signed, with nothing locked, and see that others can follow them up to a root."""
+    made = authorities.sign(hsm, drafts)
+    with database.reading(factory) as session:
+        authorities.require_paths(session, made, now)
+    return made

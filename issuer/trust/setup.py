@@ -1,30 +1,34 @@
 """The keys of an installation, made once: roots, authorities, signers, card master (`issuer keys init`).
 
-Every step finds what is there already, so that a set-up that broke off is simply run again: a key that the HSM holds
-without a row of ours (its transaction was lost) is taken over when its use and scope are the ones wanted.
+Keys and certificates come first, with nothing locked while persons agree to them; then one transaction writes all rows
+and the trust list. A set-up that broke off is simply run again: a key that the HSM holds without a row of ours is taken
+over when its use and scope are the ones wanted.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from cardlink.statements.akp_key import from_public_bytes
 from cardlink.statements.cose_key import from_point
 from cardlink.statements.trust import KeyState
+from issuer import database
 from issuer.audit import checkpoints
 from issuer.audit import log as audit
-from issuer.audit.tables import AuditKeyRow
-from issuer.errors import Refused
+from issuer.audit.tables import AuditKeyRow, AuditRow
+from issuer.database import SessionFactory
+from issuer.errors import Conflict, Refused
 from issuer.policy import Action, Actor, require_anywhere
-from issuer.trust import ca, masters, signers, status, trust_list
+from issuer.trust import authorities, ca, key_labels, masters, publication, signers, status, trust_list
+from issuer.trust.authorities import Draft, point_of
 from issuer.trust.port import Ceremony, KeyExists, KeyInfo, Signing
 from issuer.trust.tables import AuthorityRow, RootKeyRow, SignerRow
 
 EC, AES = "ec-p256", "aes-256"
-CARD_MASTER = masters.FIRST
-CARD_MASTER_USE = masters.USE
 SIGNS_FOR = timedelta(days=4 * 365)
 CARD_VERIFIES_FOR = timedelta(days=5 * 366 + 180)  # the cards signed on the last day, and half a year of grace
 FEED_VERIFIES_FOR = timedelta(days=30)
@@ -56,8 +60,56 @@ class Roots:
     threshold: int = 1
 
 
+class Part(StrEnum):
+    """What a key is made for."""
+
+    ROOT = "root"
+    X509_ROOT = "x509-root"
+    MASTER = "master"
+    AUDIT = "audit"
+    SIGNER = "signer"
+    ISSUING = "issuing"
+    CONTENT = "content"
+    OCSP = "ocsp"
+
+
+ROWLESS = (Part.MASTER, Part.OCSP)
+"""The HSM alone knows whether these are there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A key that has no row yet."""
+
+    part: Part
+    stem: str
+    kind: str
+    use: str
+    agency: str = ""
+    number: int = 1
+
+    @property
+    def label(self) -> str:
+        """What it is called, unless that name was used before."""
+        return f"{self.stem}-{self.number}"
+
+    @property
+    def scope(self) -> tuple[str, ...]:
+        """Root keys and masters have none."""
+        return (self.agency,) if self.agency else ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """What the HSM holds for it, and whether this run made it."""
+
+    wanted: Wanted
+    info: KeyInfo
+    is_new: bool
+
+
 def init(
-    session: Session,
+    factory: SessionFactory,
     hsm: Signing,
     actor: Actor,
     installation: AgencyName,
@@ -71,23 +123,39 @@ def init(
     """Make what is missing of all keys, open a status list of 2^list_bits cards if there is none, publish a trust list.
 
     Answers the trust list's number. `on_key` hears each new label. `public_url`: where this centre will answer for its
-    certificates; without one they name no list and no responder.
+    certificates; without one they name no list and no responder. Raises Conflict where somebody else made some of it
+    meanwhile: run again.
     """
     require_anywhere(actor, Action.KEYS_MANAGE)
     if not 1 <= roots.threshold <= roots.keys:
         raise Refused("trust.bad_threshold", keys=roots.keys, threshold=roots.threshold)
-    work = _Work(session, hsm, actor, now, on_key, public_url)
-    work.make_roots(roots)
-    work.make_x509_root(installation)
-    work.make_master()
-    work.make_audit_key(installation.code)
-    for use in signers.INSTALLATION_USES:
-        work.make_signer(use, installation.code)
-    for agency in agencies:
-        work.make_agency(agency)
-    if not status.lists(session):
-        status.create_list(session, list_bits, now)
-    return trust_list.publish(session, hsm, now)
+    named = {agency.code: agency.name for agency in agencies}
+    with database.reading(factory) as session:
+        wanted = _missing(session, installation.code, tuple(named), roots)
+        used = key_labels.known(session)
+    keys: list[_Key] = []
+    for one in wanted:
+        keys.append(_key(factory, hsm, one, used))
+        if keys[-1].is_new:
+            on_key(keys[-1].info.label)
+    with database.reading(factory) as session:
+        drafts = _drafts(session, keys, installation.name, named, now, public_url)
+    certified = authorities.sign(hsm, drafts)
+    with database.reading(factory) as session:
+        authorities.require_paths(session, certified, now)
+
+    def change(session: Session, signing: Signing) -> None:
+        if _missing(session, installation.code, tuple(named), roots) != wanted:
+            raise Conflict("trust.made_meanwhile")
+        for key in keys:
+            _note(session, actor, key, now)
+            _write(session, key, roots.threshold, installation.code, now)
+        for one in certified:
+            authorities.take_into_use(session, one)
+        if not status.lists(session):
+            status.create_list(session, list_bits, now)
+
+    return publication.publish(factory, hsm, now, change)
 
 
 def count_keys(roots: int, agencies: int) -> int:
@@ -105,114 +173,128 @@ def load_transport(
     audit.append(session, actor, "key.transport_loaded", label, {}, now)
 
 
-def add_agency(session: Session, hsm: Signing, actor: Actor, agency: AgencyName, now: datetime, on_key: OnKey) -> int:
-    """Make the keys of one more agency and publish a trust list. Answers its number."""
-    require_anywhere(actor, Action.KEYS_MANAGE)
-    _Work(session, hsm, actor, now, on_key).make_agency(agency)
-    return trust_list.publish(session, hsm, now)
+def _missing(session: Session, installation: str, codes: Sequence[str], roots: Roots) -> list[Wanted]:
+    """The keys without a row. Raises Refused for other roots than there are: they change by a ceremony of their own."""
+    found: list[Wanted] = []
+    held = session.scalars(select(RootKeyRow)).all()
+    if held and (len(held) != roots.keys or held[0].threshold != roots.threshold):
+        raise Refused("trust.roots_exist", keys=len(held), threshold=held[0].threshold)
+    if not held:
+        use = trust_list.ROOT_USE
+        found += [Wanted(Part.ROOT, "root", EC, use, number=number + 1) for number in range(roots.keys)]
+    if not _has_authority(session, ca.ROOT, ""):
+        found.append(Wanted(Part.X509_ROOT, "x509-root", EC, ca.KEY_USE[ca.ROOT]))
+    found.append(Wanted(Part.MASTER, masters.USE, AES, masters.USE))
+    if session.scalars(select(AuditKeyRow).limit(1)).first() is None:
+        found.append(
+            Wanted(Part.AUDIT, f"{checkpoints.USE}-{installation}", checkpoints.KIND, checkpoints.USE, installation)
+        )
+    found += _missing_signers(session, signers.INSTALLATION_USES, installation)
+    for code in codes:
+        found += _missing_signers(session, signers.AGENCY_USES, code)
+        if not _has_authority(session, ca.ISSUING, code):
+            found.append(Wanted(Part.ISSUING, f"x509-ca-{code}", EC, ca.KEY_USE[ca.ISSUING], code))
+        if not _has_authority(session, ca.CONTENT, code):
+            found.append(Wanted(Part.CONTENT, f"x509-content-{code}", EC, ca.KEY_USE[ca.CONTENT], code))
+        found.append(Wanted(Part.OCSP, f"x509-ocsp-{code}", EC, ca.OCSP_USE, code))
+    return found
 
 
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """One run of a set-up."""
+def _missing_signers(session: Session, uses: Iterable[str], code: str) -> list[Wanted]:
+    query = select(SignerRow.use).where(SignerRow.agency_code == code, SignerRow.state == KeyState.ACTIVE)
+    held = set(session.scalars(query))
+    return [Wanted(Part.SIGNER, f"{use}-{code}", EC, use, code) for use in uses if use not in held]
 
-    session: Session
-    hsm: Signing
-    actor: Actor
-    now: datetime
-    on_key: OnKey
-    public_url: str = ""
 
-    def make_roots(self, roots: Roots) -> None:
-        """Make the root keys of the trust list, unless there are some: roots change by a ceremony, not by a re-run."""
-        held = self.session.scalars(select(RootKeyRow)).all()
-        if held:
-            if len(held) != roots.keys or held[0].threshold != roots.threshold:
-                raise Refused("trust.roots_exist", keys=len(held), threshold=held[0].threshold)
+def _has_authority(session: Session, kind: str, code: str) -> bool:
+    query = select(AuthorityRow.label).where(
+        AuthorityRow.kind == kind, AuthorityRow.agency_code == code, AuthorityRow.state == KeyState.ACTIVE
+    )
+    return session.scalars(query).first() is not None
+
+
+def _key(factory: SessionFactory, hsm: Signing, one: Wanted, used: set[str]) -> _Key:
+    """Make a key in the HSM, or take the one of this name when it is the one wanted."""
+    if one.part not in ROWLESS and one.label in used:
+        return _Key(one, key_labels.next_key(factory, hsm, one.stem, one.kind, one.use, one.scope), True)
+    try:
+        return _Key(one, hsm.generate(one.label, one.kind, one.use, one.scope), True)
+    except KeyExists:
+        info = hsm.info(one.label)
+        if (info.kind, info.use, tuple(info.scope)) != (one.kind, one.use, one.scope):
+            raise Refused("trust.other_key", label=one.label) from None
+        return _Key(one, info, False)
+
+
+def _drafts(
+    session: Session, keys: Sequence[_Key], organization: str, named: dict[str, str], now: datetime, public_url: str
+) -> list[Draft]:
+    """The certificates of the authorities among these keys, each below those that are there or made with it."""
+    held = {(key.wanted.part, key.wanted.agency): key.info for key in keys}
+    made: list[Draft] = []
+    if (Part.X509_ROOT, "") in held:
+        made.append(authorities.draft_root(session, held[Part.X509_ROOT, ""], organization, now, public_url))
+        root = made[0].of
+    else:
+        root = authorities.parent_of(session, ca.current(session, ca.ROOT, "", now))
+    for code, name in named.items():
+        authority = None
+        if (Part.ISSUING, code) in held:
+            made.append(authorities.draft_issuing(session, held[Part.ISSUING, code], code, name, now, root))
+            authority = made[-1].of
+        if (Part.CONTENT, code) in held:
+            above = authority or authorities.parent_of(session, ca.current(session, ca.ISSUING, code, now))
+            made.append(authorities.draft_content(held[Part.CONTENT, code], code, name, now, above))
+    return made
+
+
+def _note(session: Session, actor: Actor, key: _Key, now: datetime) -> None:
+    """Write down once where a key came from; `found`: a ceremony made it, or a run that broke off."""
+    label, one = key.info.label, key.wanted
+    facts: dict[str, object] = {"kind": one.kind, "use": one.use, "scope": list(one.scope)}
+    if not key.is_new:
+        noted = select(AuditRow.n).where(AuditRow.subject == label, AuditRow.action == "key.made").limit(1)
+        if session.scalars(noted).first() is not None:
             return
-        for number in range(1, roots.keys + 1):
-            info = self.key(f"root-{number}", EC, trust_list.ROOT_USE, ())
-            point = _point(info)
-            kid = from_point(point).kid()
-            row = RootKeyRow(label=info.label, kid=kid, point=point, threshold=roots.threshold, since=1, until=None)
-            self.session.add(row)
-        self.session.flush()
+        facts["found"] = True
+    audit.append(session, actor, "key.made", label, facts, now)
 
-    def make_x509_root(self, installation: AgencyName) -> None:
-        """Make the X.509 root."""
-        if self._authority(ca.ROOT, "") is None:
-            info = self.key("x509-root-1", EC, ca.KEY_USE[ca.ROOT], ())
-            ca.make_root(self.session, self.hsm, info.label, installation.name, self.now, self.public_url)
 
-    def make_master(self) -> None:
-        """Make the master key that the keys of cards are derived from (docs/formats.md, F11)."""
-        self.key(CARD_MASTER, AES, CARD_MASTER_USE, ())
+def _write(session: Session, key: _Key, threshold: int, installation: str, now: datetime) -> None:
+    """The row of a key; authorities get theirs with their certificates."""
+    info, one, begins = key.info, key.wanted, now.replace(microsecond=0)
+    match one.part:
+        case Part.ROOT:
+            add_root(session, info, threshold, 1)
+        case Part.AUDIT:
+            checkpoints.add_key(session, info, installation, now)
+        case Part.SIGNER:
+            add_signer(session, info, one.use, one.agency, begins)
 
-    def make_audit_key(self, installation: str) -> None:
-        """Make the key that signs checkpoints of the audit log (docs/formats.md, F10)."""
-        if self.session.scalars(select(AuditKeyRow).limit(1)).first() is None:
-            info = self.key(f"audit-{installation}-1", checkpoints.KIND, checkpoints.USE, (installation,))
-            checkpoints.add_key(self.session, info, installation, self.now)
 
-    def make_agency(self, agency: AgencyName) -> None:
-        """Make the signers, the issuing authority, the content signer and the OCSP key of an agency."""
-        for use in signers.AGENCY_USES:
-            self.make_signer(use, agency.code)
-        if self._authority(ca.ISSUING, agency.code) is None:
-            info = self.key(f"x509-ca-{agency.code}-1", EC, ca.KEY_USE[ca.ISSUING], (agency.code,))
-            ca.make_issuing(self.session, self.hsm, info.label, agency.code, agency.name, self.now)
-        if self._authority(ca.CONTENT, agency.code) is None:
-            info = self.key(f"x509-content-{agency.code}-1", EC, ca.KEY_USE[ca.CONTENT], (agency.code,))
-            ca.make_content_signer(self.session, self.hsm, info.label, agency.code, agency.name, self.now)
-        self.key(ca.ocsp_key_label(agency.code), EC, ca.OCSP_USE, (agency.code,))
-
-    def make_signer(self, use: str, agency_code: str) -> None:
-        """Make the statement key of one use for one agency."""
-        query = select(SignerRow).where(
-            SignerRow.use == use, SignerRow.agency_code == agency_code, SignerRow.state == KeyState.ACTIVE
+def add_signer(session: Session, info: KeyInfo, use: str, agency_code: str, begins: datetime) -> None:
+    """Write the row of a new signer."""
+    point = point_of(info)
+    session.add(
+        SignerRow(
+            label=info.label,
+            kid=from_public_bytes(point).kid(),
+            use=use,
+            agency_code=agency_code,
+            scope=[agency_code],
+            point=point,
+            signs_from=begins,
+            signs_until=begins + SIGNS_FOR,
+            verifies_until=begins + SIGNS_FOR + VERIFIES_FOR[use],
+            state=int(KeyState.ACTIVE),
         )
-        if self.session.scalars(query).first() is not None:
-            return
-        info = self.key(f"{use}-{agency_code}-1", EC, use, (agency_code,))
-        point = _point(info)
-        self.session.add(
-            SignerRow(
-                label=info.label,
-                kid=from_point(point).kid(),
-                use=use,
-                agency_code=agency_code,
-                scope=[agency_code],
-                point=point,
-                signs_from=self.now.replace(microsecond=0),
-                signs_until=self.now.replace(microsecond=0) + SIGNS_FOR,
-                verifies_until=self.now.replace(microsecond=0) + SIGNS_FOR + VERIFIES_FOR[use],
-                state=KeyState.ACTIVE,
-            )
-        )
-        self.session.flush()
-
-    def key(self, label: str, kind: str, use: str, scope: tuple[str, ...]) -> KeyInfo:
-        """Make a key in the HSM, or take the one of this name when it is the one wanted."""
-        try:
-            info = self.hsm.generate(label, kind, use, scope)
-        except KeyExists:
-            info = self.hsm.info(label)
-            if (info.kind, info.use, tuple(info.scope)) != (kind, use, scope):
-                raise Refused("trust.other_key", label=label) from None
-            return info
-        facts = {"kind": kind, "use": use, "scope": list(scope)}
-        audit.append(self.session, self.actor, "key.made", label, facts, self.now)
-        self.on_key(label)
-        return info
-
-    def _authority(self, kind: str, agency_code: str) -> AuthorityRow | None:
-        query = select(AuthorityRow).where(
-            AuthorityRow.kind == kind, AuthorityRow.agency_code == agency_code, AuthorityRow.state == KeyState.ACTIVE
-        )
-        return self.session.scalars(query).first()
+    )
+    session.flush()
 
 
-def _point(info: KeyInfo) -> bytes:
-    if info.public is None:
-        raise Refused("trust.no_public_key", label=info.label)
-    return info.public
+def add_root(session: Session, info: KeyInfo, threshold: int, since: int) -> None:
+    """Write the row of a new root key."""
+    point = point_of(info)
+    kid = from_point(point).kid()
+    session.add(RootKeyRow(label=info.label, kid=kid, point=point, threshold=threshold, since=since, until=None))
+    session.flush()

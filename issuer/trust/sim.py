@@ -251,6 +251,16 @@ class Ceremony(Sim):
         except client.NoSuchKey:
             return False
         return True
+    def sign_many(self, label: str, use: str, data: Sequence[bytes]) -> list[bytes]:
+        """Sign each of several; what a root key signs together, persons agree to together."""
+        with _translated():
+            if use != ROOT_USE:
+                return self._user.sign_many(label, use, data)
+            try:
+                return self._officer.sign_many(label, use, data)
+            except client.NeedsQuorum:
+                return cast(list[bytes], self._agreed("sign_many", [label, use, list(data)]))
+
 
     def _agreed(self, op: str, args: list[Any]) -> Any:
         """Propose to the other persons and wait for them; outright NeedsQuorum where nobody could be told."""

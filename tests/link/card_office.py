@@ -260,10 +260,9 @@ def furnish(centre: Centre) -> None:
     """Make the agencies and the keys of an empty centre."""
     with database.transaction(centre.factory) as session:
         fill(session)
-    with database.transaction(centre.factory) as session:
-        agencies = [AgencyName(HOME, "Ủy ban nhân dân tỉnh Thử"), AgencyName(OTHER, "Bộ Thử nghiệm")]
-        installation, now = AgencyName(HOME, "Trung tâm thẻ thử"), centre.clock()
-        setup.init(session, centre.ceremony, ADMIN, installation, agencies, Roots(), LIST_BITS, now, lambda label: None)
+    agencies = [AgencyName(HOME, "Ủy ban nhân dân tỉnh Thử"), AgencyName(OTHER, "Bộ Thử nghiệm")]
+    installation, told = AgencyName(HOME, "Trung tâm thẻ thử"), (LIST_BITS, centre.clock(), lambda label: None)
+    setup.init(centre.factory, centre.ceremony, ADMIN, installation, agencies, Roots(), *told)
     centre.ceremony.load_transport(TRANSPORT_LABEL, TRANSPORT_KEYS.enc, TRANSPORT_KEYS.mac, TRANSPORT_KEYS.dek)
 
 

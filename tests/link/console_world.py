@@ -294,10 +294,9 @@ def _set_up(world: World) -> None:
         agencies.load(session, SETUP, agencies.shipped_rows(), now())
         agencies.load_places(session)
         positions.load_shipped(session)
-    with database.transaction(world.factory) as session:
         names = [AgencyName(code, agencies.get(session, code).name) for code in (HOME, OTHER)]
-        told = (Roots(), LIST_BITS, now(), lambda label: None, world.web.url)
-        setup.init(session, world.ceremony, SETUP, names[1], names, *told)
+    told = (Roots(), LIST_BITS, now(), lambda label: None, world.web.url)
+    setup.init(world.factory, world.ceremony, SETUP, names[1], names, *told)
     world.ceremony.load_transport(TRANSPORT_LABEL, TRANSPORT_KEYS.enc, TRANSPORT_KEYS.mac, TRANSPORT_KEYS.dek)
     links: dict[str, str] = {}
     with database.transaction(world.factory) as session:

@@ -19,7 +19,6 @@ from card_office import HsmProcess
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-from sqlalchemy.orm import Session
 
 import issuer.tables
 from cardlink.statements import cbor
@@ -314,8 +313,7 @@ def open_centre(folder: Path, port: int, url: str | None = None) -> Iterator[Cen
         issuer.tables.metadata.create_all(engine)
         factory = database.session_factory(engine)
         with hsm_process.client(Role.USER) as user, hsm_process.client(Role.SO) as officer:
-            with database.transaction(factory) as session:
-                _fill(session, user, officer)
+            _fill(factory, user, officer)
             pin = folder / "user.pin"
             pin.write_text(hsm_process.pins["user"])
             feed.config.write_text(_settings(folder, port, url, hsm_process.socket, pin), encoding="utf-8")
@@ -328,15 +326,14 @@ def open_centre(folder: Path, port: int, url: str | None = None) -> Iterator[Cen
         engine.dispose()
 
 
-def _fill(session: Session, user: Client, officer: Client) -> None:
+def _fill(factory: SessionFactory, user: Client, officer: Client) -> None:
     names = {OWNER: "Ủy ban nhân dân tỉnh Thử", INSTALLATION: "Bộ Thử nghiệm"}
-    for code, name in names.items():
-        session.add(Agency(code=code, name=name, short_name=name, kind="province", scheme=1))
-    session.flush()
+    with database.transaction(factory) as session:
+        for code, name in names.items():
+            session.add(Agency(code=code, name=name, short_name=name, kind="province", scheme=1))
     agencies = [AgencyName(code, name) for code, name in names.items()]
-    setup.init(
-        session, Ceremony(user, officer), ADMIN, agencies[1], agencies, Roots(), LIST_BITS, now(), lambda label: None
-    )
+    told = (LIST_BITS, now(), lambda label: None)
+    setup.init(factory, Ceremony(user, officer), ADMIN, agencies[1], agencies, Roots(), *told)
 
 
 def _settings(folder: Path, port: int, url: str, hsm_socket: Path, pin: Path) -> str:

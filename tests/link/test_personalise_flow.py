@@ -58,7 +58,7 @@ from issuer.cards.states import CardState
 from issuer.cards.stock import StockState
 from issuer.cards.tables import Card, CardCertificate, PersonalisationObject, PersonalisationStep
 from issuer.errors import Forbidden, Refused
-from issuer.trust import ca, setup, status
+from issuer.trust import ca, masters, status
 
 
 @pytest.fixture(scope="module")
@@ -258,7 +258,7 @@ def test_the_pin_is_told_once_and_to_the_card_office_alone(centre: Centre) -> No
 def test_every_card_has_keys_of_its_own(centre: Centre) -> None:
     kdds = [bytes.fromhex(centre.encoded()[1].serial) for _ in range(2)]
     with centre.process.client(Role.USER) as client:
-        first, second = (client.derive_check(setup.CARD_MASTER, kdd, THEMO.card_kvn) for kdd in kdds)
+        first, second = (client.derive_check(masters.FIRST, kdd, THEMO.card_kvn) for kdd in kdds)
     assert not set(first) & set(second)
 
 

@@ -1,11 +1,13 @@
 """A register and keys for tests of cards that need no HSM process: two agencies, people, officers."""
 
+import tempfile
 import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 
-from signing_keys import LocalKeys
+from signing_keys import LocalKeys, MadeKey
 from sqlalchemy import select
 
 import issuer.tables
@@ -157,9 +159,30 @@ class Register:
         self.now += time_span
 
 
-def open_register(folder: Path, url: str | None = None) -> Register:
-    """A filled database with all keys made."""
-    engine = database.engine_at(url or f"sqlite:///{folder / 'centre.db'}")
+def open_register(folder: Path, url: str | None = None, *, is_fresh: bool = False) -> Register:
+    """A filled database with all keys made. On SQLite it is a copy, with the same keys each time but for `is_fresh`."""
+    path = folder / "centre.db"
+    if url is None and not is_fresh:
+        database_file, keys = _template()
+        path.write_bytes(database_file)
+        made = LocalKeys()
+        made.made = dict(keys)
+        return Register(database.session_factory(database.engine_at(f"sqlite:///{path}")), made)
+    return _made_register(url or f"sqlite:///{path}")
+
+
+@lru_cache(maxsize=1)
+def _template() -> tuple[bytes, dict[str, MadeKey]]:
+    """Making all tables and keys takes longer than most tests that need them."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "centre.db"
+        register = _made_register(f"sqlite:///{path}")
+        register.factory.kw["bind"].dispose()  # the last connection takes the write-ahead log into the file
+        return path.read_bytes(), register.keys.made
+
+
+def _made_register(url: str) -> Register:
+    engine = database.engine_at(url)
     issuer.tables.metadata.create_all(engine)
     register = Register(database.session_factory(engine), LocalKeys())
     with database.transaction(register.factory) as session:
@@ -167,8 +190,7 @@ def open_register(folder: Path, url: str | None = None) -> Register:
             session.add(Agency(code=code, name=name, short_name=name, kind="province", scheme=1))
         session.add(Position(code="01.003", name="Chuyên viên", level="chuyên viên", colour="#1f6feb", shape="bar"))
         session.add(Photo(sha256=PHOTO, source_sha256=PHOTO, jpeg=b"\xff\xd8", width=300, height=400, stored=NOW))
-    with database.transaction(register.factory) as session:
-        names = [AgencyName(HOME, "Ủy ban nhân dân tỉnh Thử"), AgencyName(OTHER, "Bộ Thử nghiệm")]
-        installation = AgencyName(HOME, "Trung tâm thẻ")
-        setup.init(session, register.keys, ADMIN, installation, names, Roots(), 10, NOW, lambda label: None)
+    names = [AgencyName(HOME, "Ủy ban nhân dân tỉnh Thử"), AgencyName(OTHER, "Bộ Thử nghiệm")]
+    installation = AgencyName(HOME, "Trung tâm thẻ")
+    setup.init(register.factory, register.keys, ADMIN, installation, names, Roots(), 10, NOW, lambda label: None)
     return register

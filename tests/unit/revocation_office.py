@@ -100,8 +100,8 @@ class RevocationOffice:
         return answer.returncode, answer.stdout + answer.stderr
 
 
-def open_revocation_office(folder: Path) -> RevocationOffice:
-    register = open_register(folder)
+def open_revocation_office(folder: Path, *, is_fresh: bool = False) -> RevocationOffice:
+    register = open_register(folder, is_fresh=is_fresh)
     with database.transaction(register.factory) as session:
         revocation.settle_url(session, URL)
         issuing = ca.current(session, ca.ISSUING, HOME, NOW).label

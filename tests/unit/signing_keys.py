@@ -22,11 +22,14 @@ def sign_with(key: ec.EllipticCurvePrivateKey, data: bytes) -> bytes:
     return r.to_bytes(32, "big") + s.to_bytes(32, "big")
 
 
+MadeKey = tuple[ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey, KeyInfo]
+
+
 class LocalKeys:
     """Keys by label and use."""
 
     def __init__(self) -> None:
-        self.made: dict[str, tuple[ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey, KeyInfo]] = {}
+        self.made: dict[str, MadeKey] = {}
 
     def generate(self, label: str, kind: str, use: str, scope: tuple[str, ...]) -> KeyInfo:
         if kind == "ed25519":

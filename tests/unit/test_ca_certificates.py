@@ -18,7 +18,7 @@ from cardlink.statements.refusal import Reason, Refused
 from cardlink.statements.trust import Trust, reload_trust_list
 from issuer import database, errors
 from issuer.errors import NotFound
-from issuer.trust import ca, cms, profiles, trust_list, x509
+from issuer.trust import authorities, ca, cms, profiles, trust_list, x509
 from issuer.trust.oids import KeyPurpose, Policy
 
 UUID = uuid.UUID("7a2ff7a8-93ee-4b6f-9d77-3f2e4f7f0a11")
@@ -83,7 +83,7 @@ def test_the_content_signer_verifies_and_outlives_every_card_certificate(office:
     signer = office.authority(ca.CONTENT)
     assert office.verify(signer).returncode == 0
     certificate = crypto.load_der_x509_certificate(signer)
-    last_signed = NOW.replace(year=NOW.year + ca.SIGNS_YEARS[ca.CONTENT])
+    last_signed = NOW.replace(year=NOW.year + authorities.SIGNS_YEARS[ca.CONTENT])
     assert certificate.not_valid_after_utc > last_signed.replace(year=last_signed.year + profiles.CARD_YEARS)
     assert (
         certificate.not_valid_after_utc

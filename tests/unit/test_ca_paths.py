@@ -101,7 +101,7 @@ def test_out_of_date_and_foreign_roots_have_no_path(office: RevocationOffice) ->
     certificates = office.card()[1]
     chain = [office.authority(office.issuing)]
     (office.folder / "other").mkdir()
-    other = open_revocation_office(office.folder / "other")
+    other = open_revocation_office(office.folder / "other", is_fresh=True)
     with pytest.raises(Refused, match=r"trust\.no_path"):
         paths.validate([certificates["9A"]], chain, [other.authority(other.root)], office.now)
     with pytest.raises(Refused, match=r"trust\.no_path"):

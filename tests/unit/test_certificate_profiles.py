@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from cryptography import x509 as crypto
 from revocation_office import URL, RevocationOffice, open_revocation_office
 
 from issuer import database
-from issuer.trust import ca, profiles
+from issuer.trust import authorities, ca, profiles
 from issuer.trust.oids import OWN_ARC
 from issuer.trust.profiles import Altname, Asking, Profile, Subject
 
@@ -68,16 +69,20 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> RevocationOffice:
 @pytest.fixture(scope="module")
 def made(office: RevocationOffice) -> dict[str, bytes]:
     """One certificate of each profile."""
-    keys = office.register.keys
-    keys.generate("x509-ca-H38-2", "ec-p256", "ca", (HOME,))
+    keys, name = office.register.keys, "Ủy ban nhân dân tỉnh Thử"
     with database.transaction(office.register.factory) as session:
         ca.find(session, office.issuing).state = 1  # retired: the second one takes over
-        issuing = ca.make_issuing(session, keys, "x509-ca-H38-2", HOME, "Ủy ban nhân dân tỉnh Thử", NOW)
-        keys.generate("content-2", "ec-p256", "content", (HOME,))
-        content = ca.make_content_signer(session, keys, "content-2", HOME, "Ủy ban nhân dân tỉnh Thử", NOW)
+        root = authorities.parent_of(session, ca.find(session, office.root))
+        key = keys.generate("x509-ca-H38-2", "ec-p256", "ca", (HOME,))
+        drafted = authorities.draft_issuing(session, key, HOME, name, NOW, root)
+        issuing = authorities.make(session, keys, drafted)
+        key = keys.generate("content-2", "ec-p256", "content", (HOME,))
+        content = authorities.make(session, keys, authorities.draft_content(key, HOME, name, NOW, drafted.of))
+        other = authorities.draft_root(session, keys.generate("x509-root-2", "ec-p256", "root", ()), name, NOW, URL).of
+        (link,) = authorities.sign(keys, [authorities.draft_link(other, root, NOW, NOW + timedelta(days=9))])
         responder = ca.ocsp_certificate(session, keys, issuing, ca.ocsp_key_label(HOME), NOW)
     own = {"root": office.authority(office.root), "issuing": issuing.certificate, "ocsp-signer": responder}
-    return {**own, "content-signer": content.certificate, **office.card()[1]}
+    return {**own, "link": link.certificate, "content-signer": content.certificate, **office.card()[1]}
 
 
 @pytest.mark.parametrize("row", profiles.ALL_PROFILES, ids=lambda row: row.name)

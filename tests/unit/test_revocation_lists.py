@@ -21,7 +21,7 @@ from issuer.cards.blocking import BlockReason
 from issuer.cards.states import CardState, Event
 from issuer.cards.transitions import TRANSITIONS, StatusChange
 from issuer.errors import NotFound
-from issuer.trust import ca, crl, revocation
+from issuer.trust import authorities, ca, crl, revocation
 from issuer.trust.crl import CrlReason, Kind
 from issuer.trust.revocation_tables import RevocationHead, RevokedCertificate
 
@@ -297,8 +297,10 @@ def test_a_date_beyond_utctime_is_no_entry() -> None:
 def test_each_key_of_an_agency_has_a_name_and_a_list_of_its_own(office: RevocationOffice) -> None:
     keys = office.register.keys
     with database.transaction(office.register.factory) as session:
-        keys.generate("x509-ca-H38-2", "ec-p256", "ca", (HOME,))
-        second = ca.make_issuing(session, keys, "x509-ca-H38-2", HOME, "Ủy ban nhân dân tỉnh Thử", office.now)
+        key = keys.generate("x509-ca-H38-2", "ec-p256", "ca", (HOME,))
+        root = authorities.parent_of(session, ca.find(session, office.root))
+        drafted = authorities.draft_issuing(session, key, HOME, "Ủy ban nhân dân tỉnh Thử", office.now, root)
+        second = authorities.make(session, keys, drafted)
         assert ca.subject_of(second.certificate) != ca.subject_of(ca.find(session, office.issuing).certificate)
     assert (
         crypto.load_der_x509_crl(office.publish(label=second.label)[Kind.FULL].body)

@@ -18,6 +18,7 @@ from issuer.trust.tables import RootKeyRow, SignerRow
 
 NAMES = [AgencyName(HOME, "Ủy ban nhân dân tỉnh Thử"), AgencyName(OTHER, "Bộ Thử nghiệm")]
 INSTALLATION = AgencyName(HOME, "Trung tâm thẻ")
+MORE = [AgencyName("G01", "Bộ Mới")]
 
 
 class StrictKeys(LocalKeys):
@@ -42,9 +43,8 @@ def accepted(register: Register) -> Trust:
 
 
 def init(register: Register, keys: LocalKeys, roots: Roots = Roots(), made: list[str] | None = None) -> int:
-    with database.transaction(register.factory) as session:
-        on_key = (made if made is not None else []).append
-        return setup.init(session, keys, ADMIN, INSTALLATION, NAMES, roots, 10, NOW, on_key)
+    on_key = (made if made is not None else []).append
+    return setup.init(register.factory, keys, ADMIN, INSTALLATION, NAMES, roots, 10, NOW, on_key)
 
 
 def test_a_door_accepts_the_list_and_finds_every_use_in_its_scope(register: Register) -> None:
@@ -144,14 +144,15 @@ def test_two_of_three_roots_sign_and_one_alone_does_not(register: Register) -> N
 
 
 def test_only_an_administrator_makes_keys(register: Register) -> None:
-    with database.transaction(register.factory) as session, pytest.raises(errors.Forbidden, match=r"policy\.no_role"):
-        setup.add_agency(session, register.keys, HR, AgencyName("G01", "Bộ Mới"), NOW, lambda label: None)
+    with pytest.raises(errors.Forbidden, match=r"policy\.no_role"):
+        setup.init(register.factory, register.keys, HR, INSTALLATION, MORE, Roots(), 10, NOW, lambda label: None)
 
 
 def test_one_more_agency_gets_its_keys_and_a_new_list(register: Register) -> None:
     made: list[str] = []
-    with database.transaction(register.factory) as session:
-        assert setup.add_agency(session, register.keys, ADMIN, AgencyName("G01", "Bộ Mới"), NOW, made.append) == 2
+    keys = StrictKeys()
+    keys.made = register.keys.made
+    assert setup.init(register.factory, keys, ADMIN, INSTALLATION, MORE, Roots(), 10, NOW, made.append) == 2
     assert len(made) == 7
     assert ("G01",) in {key.scope for key in accepted(register).content.keys}
     assert register.audited(made[0]) == ["key.made"]
