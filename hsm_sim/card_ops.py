@@ -25,8 +25,9 @@ from cardlink.gp.scp03 import Level, StaticKeys
 from cardlink.iso7816.apdu import decode_command
 from cardlink.iso7816.sw import SUCCESS_BYTES
 from hsm_sim.core import Hsm, Peer, Spec, Target, by_label, by_session, no_key
-from hsm_sim.errors import BadRequest, Denied, NoSuchKey, SessionLost, WrongAnswer
-from hsm_sim.keys import Key, Role, Use
+from hsm_sim.errors import BadRequest, Denied, NoSuchKey, NotAllocated, SessionLost, WrongAnswer
+from hsm_sim.keys import Key, Use
+from hsm_sim.meter import TELLING_PINS
 from hsm_sim.policy import Op
 from hsm_sim.sessions import CardSession
 from hsm_sim.store import Job, State
@@ -35,6 +36,8 @@ SESSIONS_MAX = 32
 JOB_MAX_CHARS = 64
 CHAIN_MAX_BLOCKS = 256
 CARDS_AT_ONCE = 4096
+PIN_WINDOW_S = 900
+"""How long a PIN may be told after the allocator has let it."""
 CARD_KEY_BITS = (128, 192, 256)
 USE_OF_KEY_SET = {"transport": Use.TRANSPORT, "card": Use.CARD_MASTER}
 
@@ -47,7 +50,7 @@ def _open_session(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> list
         del peer.sessions[number]
     if len(peer.sessions) >= SESSIONS_MAX:
         raise Denied(f"{SESSIONS_MAX} sessions are open on this connection")
-    _claim(hsm, job, kdd)
+    _check_claim(hsm, job, kdd)
     answer = decode_initialize_update(raw_answer.removesuffix(SUCCESS_BYTES) if _has_status(raw_answer) else raw_answer)
     if answer.kdd != kdd or (kvn and answer.kvn != kvn):
         raise BadRequest("the card is not the one named")
@@ -56,42 +59,72 @@ def _open_session(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> list
     else:
         keys = _card_keys(target.key, kdd, answer.kvn, key_bits)
     channel = HostChannel.of_keys(keys, host_challenge, answer, level)
+    _bind(hsm, job, kdd)
     session = int.from_bytes(hsm.random(6), "big") or 1
     peer.sessions[session] = CardSession(channel, job, USE_OF_KEY_SET[key_set], kdd, answer.kvn, keys.dek)
     return [session, channel.authentication]
 
 
-def _claim(hsm: Hsm, job: str, kdd: bytes) -> None:
-    """Bind an allocated job to the first card that it is used with. Raises Denied for another card, or no such job.
+def _check_claim(hsm: Hsm, job: str, kdd: bytes) -> Job | None:
+    """The job as it is known, if this card may be worked on for it. Raises Denied, NotAllocated.
 
     Where an allocator has a PIN, a job must have been allocated by that role: who encodes cards does not also say how
-    many. Where there is none, any job will do (the demonstration, and stores of before).
+    many, and which. Where there is none, any job will do (stores of before, and devices without that role).
     """
     known = hsm.state.jobs.get(job)
-    if known is None:
-        if str(Role.ALLOCATOR) in hsm.state.pins:
-            raise Denied(f"job {job} was not allocated")
-        return
-    if known.kdd == kdd:
-        return
-    if known.kdd:
+    if (known is None or not known.is_allocated) and hsm.has_allocator:
+        raise NotAllocated(f"job {job} was not allocated")
+    if known is not None and known.kdd and known.kdd != kdd:
         raise Denied(f"job {job} belongs to another card")
-    hsm.change(lambda state: replace(state, jobs={**state.jobs, job: replace(known, kdd=kdd)}))
+    return known
+
+
+def _bind(hsm: Hsm, job: str, kdd: bytes) -> None:
+    """Bind an allocated job that named no card to the first one that has proved its keys in it."""
+
+    def bind(state: State) -> State:
+        known = _check_claim(hsm, job, kdd)
+        return state if known is None else replace(state, jobs={**state.jobs, job: replace(known, kdd=kdd)})
+
+    known = hsm.state.jobs.get(job)
+    if known is not None and not known.kdd:
+        hsm.change(bind)
 
 
 def _allocate(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> None:
-    """Open a job, for one card that is not known yet. Again for the same name: nothing more."""
-    job = args[0]
+    """Open a job for one card: the one named, or where none is, the first it is used with. Again: nothing more."""
+    job, kdd = args
     if not 1 <= len(job) <= JOB_MAX_CHARS or not job.isprintable() or " " in job:
         raise BadRequest(f"a job has 1 to {JOB_MAX_CHARS} characters and no blank")
 
-    def open_job(state: State) -> State:
-        if job in state.jobs:
-            return state
-        return replace(state, jobs={**state.jobs, job: Job(b"", b"", is_allocated=True)})
+    def is_there(state: State) -> bool:
+        known = state.jobs.get(job)
+        if known is not None and kdd and known.kdd and known.kdd != kdd:
+            raise Denied(f"job {job} belongs to another card")
+        return known is not None and known.is_allocated and (known.kdd == kdd or not kdd)
 
-    if job not in hsm.state.jobs:
+    def open_job(state: State) -> State:
+        if is_there(state):
+            return state
+        known = state.jobs.get(job, Job(b"", b""))
+        return replace(state, jobs={**state.jobs, job: replace(known, kdd=kdd or known.kdd, is_allocated=True)})
+
+    if not is_there(hsm.state):
         hsm.change(open_job)
+
+
+def _allow_pin(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> int:
+    """Let the PIN of one job be told, once and soon. Answers until when (UTC seconds)."""
+    until = int(hsm.clock_s()) + PIN_WINDOW_S
+
+    def allow(state: State) -> State:
+        known = state.jobs.get(args[0])
+        if known is None or not known.pin:
+            raise NoSuchKey(f"no PIN for job {args[0]}")
+        return replace(state, jobs={**state.jobs, args[0]: replace(known, pin_until=until)})
+
+    hsm.change(allow)
+    return until
 
 
 def _has_status(raw_answer: bytes) -> bool:
@@ -220,9 +253,7 @@ def _pin_of(hsm: Hsm, session: CardSession) -> bytes:
 
     def make(state: State) -> State:
         nonlocal pin
-        known = state.jobs.get(session.job)
-        if known and known.kdd != session.kdd:
-            raise Denied(f"job {session.job} belongs to another card")
+        known = _check_claim(hsm, session.job, session.kdd)  # also for a session older than the job's end
         if known and known.pin:
             pin = known.pin
             return state
@@ -243,7 +274,10 @@ def _close_session(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> Non
 
 
 def _reveal_pin(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> str:
-    """Give the job's PIN out, once: it is gone from the store before it is told."""
+    """Give the job's PIN out, once: it is gone from the store before it is told.
+
+    Where an allocator has a PIN, that role must have let this one be told, a short time ago at most.
+    """
     found: Job | None = None
 
     def take(state: State) -> State:
@@ -251,6 +285,8 @@ def _reveal_pin(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> str:
         found = state.jobs.get(args[0])
         if found is None or not found.pin:
             raise NoSuchKey(f"no PIN for job {args[0]}")
+        if hsm.has_allocator and not hsm.clock_s() < found.pin_until:
+            raise NotAllocated(f"nobody lets the PIN of job {args[0]} be told now")
         return replace(state, jobs={name: job for name, job in state.jobs.items() if name != args[0]})
 
     hsm.change(take)
@@ -313,7 +349,8 @@ S, B, I, L = (str,), (bytes,), (int,), (list,)  # noqa: E741 - one letter each, 
 CARD_SPECS: dict[str, Spec] = {
     Op.DERIVE_CHECK: Spec((S, B, I, I), by_label, _derive_check),
     Op.DERIVE_CHECKS: Spec((S, L, I, I), by_label, _derive_checks, lambda args: f"{len(args[1])} cards"),
-    Op.ALLOCATE: Spec((S,), no_key, _allocate),
+    Op.ALLOCATE: Spec((S, B), no_key, _allocate, lambda args: args[1].hex()[:64]),
+    Op.ALLOW_PIN: Spec((S,), no_key, _allow_pin),
     Op.OPEN_SESSION: Spec((S, S, S, B, I, B, B, I, I), by_opening_key, _open_session, _opened, lambda _: 1),
     Op.WRAP: Spec((I, B), by_session, _wrap, _header),
     Op.UNWRAP: Spec((I, B), by_session, _unwrap),
@@ -328,5 +365,5 @@ CARD_SPECS: dict[str, Spec] = {
         lambda args: args[1][:16],
     ),
     Op.CLOSE_SESSION: Spec((I,), by_session, _close_session),
-    Op.REVEAL_PIN: Spec((S,), no_key, _reveal_pin),
+    Op.REVEAL_PIN: Spec((S,), no_key, _reveal_pin, counted=TELLING_PINS),
 }

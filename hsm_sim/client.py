@@ -19,6 +19,7 @@ from hsm_sim.errors import (
     LogFull,
     NeedsQuorum,
     NoSuchKey,
+    NotAllocated,
     PinLocked,
     SessionLost,
     StoreSealed,
@@ -27,13 +28,12 @@ from hsm_sim.errors import (
     WrongPin,
 )
 from hsm_sim.keys import NO_TERMS, KeyInfo, KeyState, Kind, Role, Terms, Use
-from hsm_sim.meter import Cap
 from hsm_sim.policy import Op
 
 __all__ = [
     "BadRequest",
     "Busy",
-    "Cap",
+    "CapInForce",
     "Capped",
     "CardSecretKind",
     "Client",
@@ -51,6 +51,7 @@ __all__ = [
     "LogHead",
     "NeedsQuorum",
     "NoSuchKey",
+    "NotAllocated",
     "OpenedSession",
     "Person",
     "PinLocked",
@@ -83,6 +84,16 @@ class HsmStatus:
     pending_pins: int
     log_lines: int
     store_generation: int
+    jobs: int
+
+
+@dataclass(frozen=True, slots=True)
+class CapInForce:
+    """How often a client may use a key (0: no limit), and how often the one that used it most has done so today."""
+
+    per_second: int
+    per_day: int
+    today: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,9 +202,9 @@ class Client(Connection):
         """Say how often each client may use a key (role so, several persons); 0: no limit."""
         self.call(Op.SET_CAP, [label, per_second, per_day])
 
-    def caps(self) -> dict[str, Cap]:
-        """The caps that are set, by label."""
-        return {label: Cap(per_second, per_day) for label, per_second, per_day in self.call(Op.CAPS)}
+    def caps(self) -> dict[str, CapInForce]:
+        """The caps in force, by label: of keys that have one, and of `reveal-pin`."""
+        return {label: CapInForce(*told) for label, *told in self.call(Op.CAPS)}
 
     def sign(self, label: str, use: Use | str, data: bytes) -> bytes:
         """Sign: ES256 with SHA-256 inside, r and s of 32 bytes each; or Ed25519, 64 bytes."""
@@ -284,9 +295,14 @@ class Client(Connection):
 
     # --- jobs
 
-    def allocate(self, job: str) -> None:
-        """Open a job for one card (role allocator)."""
-        self.call(Op.ALLOCATE, [job])
+    def allocate(self, job: str, kdd: bytes = b"") -> None:
+        """Open a job for one card (role allocator): the one with this key diversification data, else the first."""
+        self.call(Op.ALLOCATE, [job, kdd])
+
+    def allow_pin(self, job: str) -> int:
+        """Let the PIN of a job be told, once and within minutes (role allocator); answers until when, UTC seconds."""
+        until: int = self.call(Op.ALLOW_PIN, [job])
+        return until
 
     # --- cards
 

@@ -25,7 +25,7 @@ from hsm_sim.errors import (
 from hsm_sim.faults import Faults
 from hsm_sim.keys import NO_TERMS, Key, KeyState, Role, Use
 from hsm_sim.log import Log
-from hsm_sim.meter import DAY_S, Meter
+from hsm_sim.meter import DAY_S, CountedAct, Meter
 from hsm_sim.pins import TRIES_MAX, is_pin, make_pin_record
 from hsm_sim.policy import Op
 from hsm_sim.quorum import Quorum
@@ -75,6 +75,8 @@ class Spec(NamedTuple):
     what: Callable[[list[Any]], str] = lambda _: ""
     uses: Callable[[list[Any]], int] | None = None
     """How often it uses its key; None: it uses none."""
+    counted: CountedAct | None = None
+    """What it is counted as, where it uses no key and is capped nevertheless."""
 
 
 class Hsm:
@@ -246,6 +248,9 @@ class Hsm:
             if spec.uses is not None and target.key is not None:
                 info = target.key.info
                 self._meter.take(info, peer.client, spec.uses(args), self.state.caps.get(info.label))
+            elif spec.counted is not None:
+                cap = self.state.caps.get(spec.counted.label, spec.counted.cap)
+                self._meter.take(spec.counted, peer.client, 1, cap)
             what = spec.what(args)
         except HsmError as error:
             subject = subject or (str(args[0])[:64] if args else "")
@@ -270,6 +275,15 @@ class Hsm:
     def uses_of(self, label: str) -> int:
         """How often a key was used."""
         return self._meter.total(label)
+
+    def uses_today(self, label: str) -> int:
+        """How often the client that used it most has used a key, or done a counted act, today."""
+        return self._meter.today(label)
+
+    @property
+    def has_allocator(self) -> bool:
+        """Is there somebody apart from the users of card keys who says for which jobs they work."""
+        return any(record.role is Role.ALLOCATOR for record in self.state.pins.values())
 
     def find_key(self, label: str) -> Key:
         """The key with that label, if it may be used now."""

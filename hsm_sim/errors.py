@@ -26,6 +26,12 @@ class Denied(HsmError):
     code = "denied"
 
 
+class NotAllocated(HsmError):
+    """The role that allocates jobs has not opened this job, or does not let its PIN be told now."""
+
+    code = "not-allocated"
+
+
 class WrongPin(HsmError):
     """The PIN was wrong; `detail` says how many tries are left."""
 
@@ -127,6 +133,7 @@ ERRORS: dict[str, type[HsmError]] = {
     for one in (
         *(
             Denied,
+            NotAllocated,
             WrongPin,
             PinLocked,
             Capped,

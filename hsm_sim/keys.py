@@ -19,6 +19,8 @@ P256 = ec.SECP256R1()
 P256_ORDER = int("FFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551", 16)  # FIPS 186-5, SP 800-186
 SCALAR_BYTES = 32
 LABEL_MAX_CHARS = 64
+REVEAL_PIN = "reveal-pin"
+"""What the telling of card PINs is called where it is counted and capped like a key: no key has this label."""
 
 
 class Role(StrEnum):
@@ -238,7 +240,7 @@ def make_key(
     terms: Terms = NO_TERMS,
 ) -> Key:
     """Make a key of a new secret. Raises BadRequest where label, kind, use or secret do not fit."""
-    if not label or len(label) > LABEL_MAX_CHARS or not label.isprintable():
+    if not label or len(label) > LABEL_MAX_CHARS or not label.isprintable() or label == REVEAL_PIN:
         raise BadRequest(f"label of 1 to {LABEL_MAX_CHARS} printable characters")
     if kind not in KINDS_OF_USE[use]:
         raise BadRequest(f"no key of kind {kind} for use {use}")

@@ -22,6 +22,7 @@ from typing import Self
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from hsm_sim.errors import LogBroken, LogFull
+from hsm_sim.keys import REVEAL_PIN
 from hsm_sim.seals import (
     CHANGED_MARK,
     LABELS,
@@ -42,7 +43,11 @@ FIRST_HASH = bytes(32)
 SAVED_MARK = b',"store","saved","'  # cannot stand inside a text: there the quotation marks are escaped
 HASH_TAIL_BYTES = 1 + 64 + 1  # tab, hex, newline
 SEAL_EVERY_S = 1.0
-USES_MARKS = (b',"sign","do","', b',"sign_many","do","', b',"sign_digest","do","', b',"open_session","do","')
+USES_MARKS = (
+    *(b',"sign","do","', b',"sign_many","do","', b',"sign_digest","do","'),
+    *(b',"open_session","do","', b',"reveal_pin","do","'),
+)
+UNENDED_MARK = b',"log","unended","'
 DAY_MS = 86_400_000
 
 Uses = dict[tuple[str, str, int], int]
@@ -125,6 +130,8 @@ def _count_uses(uses: Uses, body: bytes) -> None:
         number = int(what.partition(" ")[0])
     elif op == "open_session":
         label = what.partition(" ")[2]
+    elif op == "reveal_pin":
+        label = REVEAL_PIN
     place = label, f"{name}/{uid}", line["t"] // DAY_MS
     uses[place] = uses.get(place, 0) + number
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from hsm_sim.errors import BadRequest, Capped
-from hsm_sim.keys import KeyInfo
+from hsm_sim.keys import NO_TERMS, REVEAL_PIN, KeyInfo, Terms
 
 DAY_S = 86_400
 CAP_MAX = 1 << 40
@@ -31,6 +31,19 @@ class Cap:
 
 
 NO_CAP = Cap()
+
+
+@dataclass(frozen=True, slots=True)
+class CountedAct:
+    """What is counted and capped though it uses no key. `cap` is in force until another one is set."""
+
+    label: str
+    cap: Cap
+    terms: Terms = NO_TERMS
+
+
+TELLING_PINS = CountedAct(REVEAL_PIN, Cap(per_second=5, per_day=500))
+COUNTED_ACTS = {one.label: one for one in (TELLING_PINS,)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +78,14 @@ class Meter:
         """How often a key was used, by everybody."""
         return self._totals.get(label, 0)
 
-    def take(self, info: KeyInfo, client: str, uses: int, cap: Cap | None) -> None:
+    def today(self, label: str) -> int:
+        """How often the client that used a key or did an act most has done so today."""
+        day = int(self._clock_s()) // DAY_S
+        with self._lock:
+            counts = [one for name, one in self._counts.items() if name.partition("\x1f")[0] == label]
+        return max((today for _, at, today in counts if at == day), default=0)
+
+    def take(self, info: KeyInfo | CountedAct, client: str, uses: int, cap: Cap | None) -> None:
         """Count `uses` of a key by a client, all or none. Raises Capped."""
         label = info.label
         name = f"{label}\x1f{client}"

@@ -8,7 +8,7 @@ from hsm_sim.card_ops import CARD_SPECS
 from hsm_sim.core import Hsm, Peer, Spec, Target, by_any_label, by_label, no_key
 from hsm_sim.errors import BadRequest, Denied, NoSuchKey
 from hsm_sim.keys import NO_TERMS, STEPS, KeyInfo, KeyState, Kind, Sign, Terms, Use, make_key, new_secret
-from hsm_sim.meter import Cap
+from hsm_sim.meter import COUNTED_ACTS, Cap
 from hsm_sim.people_ops import PEOPLE_SPECS
 from hsm_sim.policy import Op
 from hsm_sim.store import State
@@ -28,6 +28,11 @@ def transport_key(hsm: Hsm, peer: Peer, args: list[Any]) -> Target:
     return Target(Use.TRANSPORT, args[0])
 
 
+def key_or_act(hsm: Hsm, peer: Peer, args: list[Any]) -> Target:
+    """The key that a cap is for, or something counted that uses none."""
+    return Target(None, args[0]) if args[0] in COUNTED_ACTS else by_any_label(hsm, peer, args)
+
+
 def _use(name: str) -> Use:
     if name not in set(Use):
         raise BadRequest(f"no use {name!r:.40}")
@@ -36,7 +41,8 @@ def _use(name: str) -> Use:
 
 def _status(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> list[int]:
     state = hsm.state
-    return [hsm.started, len(state.keys), len(state.jobs), hsm.log.head.count, state.generation]
+    pins = sum(bool(job.pin) for job in state.jobs.values())
+    return [hsm.started, len(state.keys), pins, hsm.log.head.count, state.generation, len(state.jobs)]
 
 
 def _keys(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> list[Any]:
@@ -121,7 +127,9 @@ def _set_cap(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> None:
 
 
 def _caps(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> list[Any]:
-    return [[label, cap.per_second, cap.per_day] for label, cap in hsm.state.caps.items()]
+    """Every cap in force, and how often the client that came nearest to it has done today what it is for."""
+    caps = {label: act.cap for label, act in COUNTED_ACTS.items()} | dict(hsm.state.caps)
+    return [[label, cap.per_second, cap.per_day, hsm.uses_today(label)] for label, cap in caps.items()]
 
 
 def _sign(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> bytes:
@@ -203,7 +211,7 @@ SPECS: dict[str, Spec] = {
     Op.LOAD_TRANSPORT: Spec((S, B, B, B), transport_key, _load_transport),
     Op.SET_STATE: Spec((S, S), by_any_label, _set_state, lambda args: args[1][:16]),
     Op.DESTROY: Spec((S,), by_any_label, _destroy),
-    Op.SET_CAP: Spec((S, I, I), by_any_label, _set_cap, lambda args: f"{args[1]}/s {args[2]}/day"),
+    Op.SET_CAP: Spec((S, I, I), key_or_act, _set_cap, lambda args: f"{args[1]}/s {args[2]}/day"),
     Op.CAPS: Spec((), no_key, _caps),
     Op.SIGN: Spec((S, S, B), by_label, _sign, _signed, _one),
     Op.SIGN_MANY: Spec((S, S, L), by_label, _sign_many, _signed_many, _as_many),

@@ -28,6 +28,7 @@ class Op(StrEnum):
     APPROVE = "approve"
     CARRY_OUT = "carry_out"
     ALLOCATE = "allocate"
+    ALLOW_PIN = "allow_pin"
     SIGN = "sign"
     SIGN_MANY = "sign_many"
     SIGN_DIGEST = "sign_digest"
@@ -76,6 +77,7 @@ ALLOWED: dict[Op, dict[Role, frozenset[Use | None]]] = {
     Op.APPROVE: {Role.SO: NO_KEY},
     Op.CARRY_OUT: {Role.SO: NO_KEY},
     Op.ALLOCATE: {Role.ALLOCATOR: NO_KEY},
+    Op.ALLOW_PIN: {Role.ALLOCATOR: NO_KEY},
     Op.SIGN: {Role.USER: EVERYDAY, Role.SO: frozenset({Use.ROOT})},
     Op.SIGN_MANY: {Role.USER: EVERYDAY, Role.SO: frozenset({Use.ROOT})},
     Op.SIGN_DIGEST: {Role.USER: frozenset({Use.CA})},  # revocation lists are longer than a frame

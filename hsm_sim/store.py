@@ -58,12 +58,14 @@ class PinRecord:
 class Job:
     """What is known of one personalisation job: its card, once there was one, and the PIN made for it until it is told.
 
-    `is_allocated`: opened by the role that allocates jobs.
+    `is_allocated`: opened by the role that allocates jobs. `pin_until`: until when that role lets its PIN be told (UTC
+    seconds).
     """
 
     kdd: bytes
     pin: bytes = field(repr=False)
     is_allocated: bool = False
+    pin_until: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,7 @@ def _read_pin(name: str, row: list[Any]) -> PinRecord:
 TABLES: dict[str, _Table] = {
     "keys": _Table(_key_row, _read_key),
     "pins": _Table(lambda one: [one.salt, one.digest, one.tries, str(one.role)], _read_pin),
-    "jobs": _Table(lambda one: [one.kdd, one.pin, one.is_allocated], lambda _, row: Job(*row)),
+    "jobs": _Table(lambda one: [one.kdd, one.pin, one.is_allocated, one.pin_until], lambda _, row: Job(*row)),
     "caps": _Table(lambda one: [one.per_second, one.per_day], lambda _, row: Cap(*row)),
     "counts": _Table(lambda one: [one.total, one.day, one.today], lambda _, row: Count(*row)),
     "settings": _Table(lambda one: one, lambda _, row: row),

@@ -131,6 +131,7 @@ HELP: Mapping[str, tuple[str, str]] = {
 
 ERRORS: Mapping[str, tuple[str, str]] = {
     "denied": ("không được phép", "not allowed"),
+    "not-allocated": ("việc này chưa được người cấp việc cho phép", "the allocator has not allowed this"),
     "wrong-pin": ("sai PIN", "wrong PIN"),
     "pin-locked": ("PIN đã bị khóa", "the PIN is locked"),
     "no-such-key": ("không có khóa này, hoặc khóa không dùng được lúc này", "no such key, or it does not work now"),

@@ -17,6 +17,7 @@ def index() -> str:
         raise Forbidden("policy.no_role")
     hsm = parts().hsm
     try:
-        return render_template("hsm.html", status=hsm.status(), lacking=hsm.capabilities().lacking(), trouble=None)
+        lacking = hsm.capabilities().lacking()
+        return render_template("hsm.html", status=hsm.status(), lacking=lacking, caps=hsm.caps(), trouble=None)
     except HsmError as error:
-        return render_template("hsm.html", status=None, lacking=(), trouble=explain(error))
+        return render_template("hsm.html", status=None, lacking=(), caps=(), trouble=explain(error))

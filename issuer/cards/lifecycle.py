@@ -157,7 +157,7 @@ def allocate(
     session.flush()
     status.set_status(session, hsm, card.id, Status.SUSPENDED, now)
     if jobs is not None and item is not None:
-        jobs.allocate(str(card.id))
+        jobs.allocate(str(card.id), bytes.fromhex(item.serial))
     _note(session, actor, "card.allocated", card.uuid, now, {"request": str(request.id), "serial": card.stock_serial})
     return card
 

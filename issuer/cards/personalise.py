@@ -31,7 +31,7 @@ from issuer.cards.workspace import Subject, Workspace
 from issuer.database import SessionFactory
 from issuer.errors import NotFound, Refused
 from issuer.policy import Action, Actor, require
-from issuer.trust.port import Hsm
+from issuer.trust.port import Allocating, Hsm
 
 log = logging.getLogger(__name__)
 
@@ -129,14 +129,32 @@ def start(
     return Job(Workspace(factory, hsm, actor, subject, plan_for(profile), token, clock))
 
 
-def reveal_pin(session: Session, hsm: Hsm, actor: Actor, card_id: uuid.UUID, now: datetime) -> str:
-    """Tell the PIN of an encoded card, once, for its letter; who asked stands in the audit log."""
+def allow_pin(session: Session, jobs: Allocating, actor: Actor, card_id: uuid.UUID, now: datetime) -> None:
+    """Let the PIN of an encoded card be told, once and within minutes, by a process that has not this right."""
+    card = lifecycle.find(session, card_id)
+    require(actor, Action.CARD_HAND_OVER, card.agency_code)
+    if card.pin_taken_at is not None or card.encoded_by is None:
+        raise Refused("cards.no_pin", card=str(card.uuid))
+    audit.append(session, actor, "card.pin_allowed", str(card.uuid), {}, now)
+    jobs.allow_pin(str(card.id))
+
+
+def reveal_pin(
+    session: Session, hsm: Hsm, actor: Actor, card_id: uuid.UUID, now: datetime, jobs: Allocating | None = None
+) -> str:
+    """Tell the PIN of an encoded card, once, for its letter; who asked stands in the audit log.
+
+    Where an allocator has a PIN in the HSM, that role must have let it be told: `jobs` does so at once, else
+    `allow_pin` did it elsewhere.
+    """
     card = lifecycle.find(session, card_id, locked=True)
     require(actor, Action.CARD_HAND_OVER, card.agency_code)
     if card.pin_taken_at is not None or card.encoded_by is None:
         raise Refused("cards.no_pin", card=str(card.uuid))
     card.pin_taken_at = now
     audit.append(session, actor, "card.pin_taken", str(card.uuid), {}, now)
+    if jobs is not None:
+        jobs.allow_pin(str(card.id))
     return hsm.reveal_pin(str(card.id))
 
 

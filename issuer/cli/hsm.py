@@ -11,6 +11,7 @@ from issuer.errors import Refused
 from issuer.policy import Action, require_anywhere
 from issuer.trust.connect import connect
 from issuer.trust.pkcs11_token import set_up
+from issuer.trust.port import REVEAL_PIN, CapInForce
 
 app = typer.Typer(help="cli.group.hsm", no_args_is_help=True)
 
@@ -32,6 +33,11 @@ def status(context: typer.Context) -> None:
     lacking = can.lacking()
     desk.say("cli.hsm.lacking" if lacking else "cli.hsm.whole")
     print_table([desk.text(f"cli.hsm.column.{name}") for name in ("name", "text")], _lines(desk, lacking))
+    caps = hsm.caps()
+    if caps:
+        desk.say("cli.hsm.caps")
+        names = ("what", "per_second", "per_day", "today")
+        print_table([desk.text(f"cli.hsm.column.{name}") for name in names], [_cap(desk, one) for one in caps])
 
 
 @app.command("attest", help="cli.hsm.attest")
@@ -74,6 +80,12 @@ def init_tokens(
     for label, pin in wanted:
         set_up(str(config.hsm_pkcs11_module), label, so_pin, pin)
         desk.say("cli.hsm.token_made", label=label)
+
+
+def _cap(desk: Desk, one: CapInForce) -> tuple[str, str, str, int]:
+    what = desk.text("cli.hsm.reveal_pin") if one.label == REVEAL_PIN else one.label
+    most = [str(number) if number else desk.text("cli.hsm.no_limit") for number in (one.per_second, one.per_day)]
+    return what, most[0], most[1], one.today
 
 
 def _lines(desk: Desk, names: list[str]) -> list[tuple[str, str]]:

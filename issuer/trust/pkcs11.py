@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from issuer.trust.pkcs11_link import ADAPTER, Worker, error_of
-from issuer.trust.port import Attestation, Capabilities, HsmError, HsmStatus, KeyInfo, OpenedSession
+from issuer.trust.port import Attestation, Capabilities, CapInForce, HsmError, HsmStatus, KeyInfo, OpenedSession
 from issuer.trust.signature_check import is_signature
 
 log = logging.getLogger(__name__)
@@ -65,6 +65,10 @@ class Pkcs11:
     def status(self) -> HsmStatus:
         """Which device this is and how it stands."""
         return HsmStatus(ADAPTER, *self._everyday.call("status"))
+
+    def caps(self) -> Sequence[CapInForce]:
+        """None: PKCS #11 has no words for them, and what our worker counted, who has the PIN would go past."""
+        return ()
 
     def attest(self, label: str) -> Attestation:
         """What the device says of how it holds a key."""

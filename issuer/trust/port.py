@@ -91,6 +91,23 @@ class HsmStatus:
     pending_pins: int
 
 
+REVEAL_PIN = "reveal-pin"
+"""What the telling of card PINs is called among the caps; no key has this label."""
+
+
+@dataclass(frozen=True, slots=True)
+class CapInForce:
+    """How often one client may use a key, or have PINs told, a second and a day (0: no limit).
+
+    `today`: how often the client that did so most did it today. `label`: of the key, or `reveal-pin`.
+    """
+
+    label: str
+    per_second: int
+    per_day: int
+    today: int
+
+
 @dataclass(frozen=True, slots=True)
 class Attestation:
     """What the HSM says of how it holds a key."""
@@ -181,14 +198,20 @@ class Channels(Protocol):
         """The check values of a card's derived ENC, MAC and DEK."""
 
     def reveal_pin(self, job: str) -> str:
-        """Tell the PIN of a job, once."""
+        """Tell the PIN of a job, once; where a role allocates jobs, it must have let this PIN be told."""
 
 
 class Allocating(Protocol):
     """The part of the port that opens jobs: whoever uses card keys does not also say for how many cards."""
 
-    def allocate(self, job: str) -> None:
-        """Open a job for one card, whichever it is used with first. Again for the same job: nothing more."""
+    def allocate(self, job: str, kdd: bytes = b"") -> None:
+        """Open a job for one card: the one with this key diversification data, else the first that it is used with.
+
+        Again for the same job: nothing more.
+        """
+
+    def allow_pin(self, job: str) -> None:
+        """Let the PIN of a job be told, once and within minutes."""
 
 
 class Describing(Protocol):
@@ -199,6 +222,9 @@ class Describing(Protocol):
 
     def status(self) -> HsmStatus:
         """Which HSM this is and how it stands."""
+
+    def caps(self) -> Sequence[CapInForce]:
+        """The caps in force and how far they are used up; none where the HSM has none."""
 
     def attest(self, label: str) -> Attestation:
         """What the HSM says of how it holds a key."""

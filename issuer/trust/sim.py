@@ -13,7 +13,7 @@ from hsm_sim import client
 from hsm_sim.client import Client, Role
 from issuer.config import Config, Secret, read_secret
 from issuer.trust import port
-from issuer.trust.port import Attestation, Capabilities, HsmStatus, KeyInfo, OpenedSession
+from issuer.trust.port import Attestation, Capabilities, CapInForce, HsmStatus, KeyInfo, OpenedSession
 from issuer.trust.signature_check import is_signature
 from issuer.trust.trust_list import ROOT_USE
 
@@ -116,6 +116,12 @@ class Sim:
             found = self._user.status()
         return HsmStatus(ADAPTER, PRODUCT, found.keys, found.pending_pins)
 
+    def caps(self) -> Sequence[CapInForce]:
+        """The caps in force and how far they are used up."""
+        with _translated():
+            told = self._user.caps()
+        return [CapInForce(label, one.per_second, one.per_day, one.today) for label, one in told.items()]
+
     def attest(self, label: str) -> Attestation:
         """Transport keys are delivered, all others made inside; none leaves, none changes."""
         return Attestation(label, self.info(label).use != client.Use.TRANSPORT, True)
@@ -190,15 +196,20 @@ class Sim:
 
 
 class Allocator:
-    """The HSM as the role `allocator`: opens jobs, and nothing else."""
+    """The HSM as the role `allocator`: opens jobs, lets their PINs be told, and nothing else."""
 
     def __init__(self, allocator: Client) -> None:
         self._allocator = allocator
 
-    def allocate(self, job: str) -> None:
+    def allocate(self, job: str, kdd: bytes = b"") -> None:
         """Open a job for one card."""
         with _translated():
-            self._allocator.allocate(job)
+            self._allocator.allocate(job, kdd)
+
+    def allow_pin(self, job: str) -> None:
+        """Let the PIN of a job be told."""
+        with _translated():
+            self._allocator.allow_pin(job)
 
 
 class Ceremony(Sim):

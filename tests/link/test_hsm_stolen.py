@@ -1,6 +1,7 @@
 """A stolen issuing process: it has the everyday PIN and nothing else. Jobs, caps and roles are what hold it."""
 
 import os
+import re
 import secrets
 import subprocess
 from collections.abc import Iterator
@@ -12,9 +13,11 @@ from key_drill import COMMAND_WAIT_S, KeyRoom, open_key_room, right_now
 
 from cardlink.gp.commands import initialize_update
 from cardlink.transport.connection import command
-from hsm_sim.client import Capped, Client, Denied, Role
+from hsm_sim.client import Capped, Client, Denied, NoSuchKey, NotAllocated, Role
 from issuer import database
-from issuer.cards import lifecycle, queries
+from issuer.cards import lifecycle, personalise, queries
+from issuer.cards.tables import Card
+from issuer.errors import Refused
 from issuer.trust.port import HsmError
 from issuer.trust.sim import Allocator
 
@@ -46,9 +49,9 @@ def open_session(client: Client, job: str, blank: Blank) -> int:
     return client.open_session(job, "transport", TRANSPORT_LABEL, kdd, 0, challenge, answer, C_ALL).session
 
 
-def allocate(room: KeyRoom, request: object, serial: str) -> str:
-    """`issuer cards allocate`, in a process that has the allocator's PIN."""
-    argv = room.argv("cards", "allocate", str(request), "--serial", serial, officer=None)
+def as_allocator(room: KeyRoom, *words: str) -> str:
+    """An `issuer` command in a process that has the allocator's PIN."""
+    argv = room.argv(*words, officer=None)
     more = {"THEMO_HSM_ALLOCATOR_PIN_FILE": str(room.folder / "allocator.pin")}
     done = subprocess.run(
         argv,
@@ -64,33 +67,66 @@ def allocate(room: KeyRoom, request: object, serial: str) -> str:
 
 def test_it_opens_no_channel_for_a_job_that_nobody_allocated(room: KeyRoom, thief: Client) -> None:
     blank = room.centre.blank()
-    with pytest.raises(Denied, match="was not allocated"):
+    with pytest.raises(NotAllocated, match="was not allocated"):
         open_session(thief, "a job of its own", blank)
 
 
 def test_it_allocates_no_job_for_itself(thief: Client) -> None:
     with pytest.raises(Denied):
         thief.allocate("a-job-of-its-own")
+    with pytest.raises(Denied):
+        thief.allow_pin("a-job-of-its-own")
 
 
-def test_the_console_allocates_the_job_and_the_issuing_process_encodes_that_card(room: KeyRoom) -> None:
+@pytest.fixture(scope="module")
+def encoded(room: KeyRoom) -> Card:
+    """A card whose job a process with the allocator's PIN opened, and the issuing process encoded."""
     blank = room.centre.blank()
     request = room.centre.approved()
-    card_uuid = allocate(room, request.id, blank.serial)
+    card_uuid = as_allocator(room, "cards", "allocate", str(request.id), "--serial", blank.serial)
     with database.reading(room.centre.factory) as session:
         card = queries.named(session, OFFICE, card_uuid)
     room.centre.encode(card.id, blank.connect())
-    assert room.centre.card(card.id).state == "encoded"
+    return room.centre.card(card.id)
+
+
+def test_the_console_allocates_the_job_and_the_issuing_process_encodes_that_card(encoded: Card) -> None:
+    assert encoded.state == "encoded"
+
+
+def reveal(room: KeyRoom, card: Card) -> str:
+    """`issuer cards pin`, in the issuing process."""
+    with database.transaction(room.centre.factory) as session:
+        return personalise.reveal_pin(session, room.centre.hsm, OFFICE, card.id, right_now())
+
+
+def test_it_learns_the_pin_of_a_card_that_waits_once_the_allocator_lets_it(room: KeyRoom, encoded: Card) -> None:
+    with pytest.raises(HsmError) as refused:
+        reveal(room, encoded)
+    assert refused.value.code == "hsm.not_allocated"
+    assert "lets the PIN" in str(refused.value)
+    as_allocator(room, "cards", "allow-pin", str(encoded.uuid))
+    assert re.fullmatch(r"\d{6}", reveal(room, encoded))
+    with pytest.raises(Refused, match="no_pin"):
+        reveal(room, encoded)
+    with room.hsm_process.client(Role.USER) as thief, pytest.raises(NoSuchKey):
+        thief.reveal_pin(str(encoded.id))
+    told = (room.folder / "store.log").read_text(encoding="utf-8")
+    assert f'"reveal_pin","not-allocated","{encoded.id}"' in told
+    assert f'"reveal_pin","do","{encoded.id}"' in told
 
 
 def test_an_allocated_job_serves_for_one_card(room: KeyRoom, thief: Client) -> None:
-    first, second = room.centre.blank(), room.centre.blank()
+    first, second, third = (room.centre.blank() for _ in range(3))
     with Client(room.hsm_process.socket, Role.ALLOCATOR, ALLOCATOR_PIN) as allocator:
         Allocator(allocator).allocate("one-job")
         Allocator(allocator).allocate("one-job")
+        Allocator(allocator).allocate("job-of-the-third", bytes.fromhex(third.serial))
     assert open_session(thief, "one-job", first)
-    with pytest.raises(Denied, match="belongs to another card"):
-        open_session(thief, "one-job", second)
+    for job in ("one-job", "job-of-the-third"):
+        with pytest.raises(Denied, match="belongs to another card"):
+            open_session(thief, job, second)
+    assert open_session(thief, "job-of-the-third", third)
 
 
 def test_a_card_made_without_the_allocator_is_not_encoded(room: KeyRoom) -> None:
@@ -100,7 +136,7 @@ def test_a_card_made_without_the_allocator_is_not_encoded(room: KeyRoom) -> None
         made = lifecycle.allocate(session, room.centre.hsm, OFFICE, request.id, blank.serial, VERIFY_URL, right_now())
     with pytest.raises(HsmError) as refused:
         room.centre.encode(made.id, blank.connect())
-    assert refused.value.code == "hsm.denied"
+    assert refused.value.code == "hsm.not_allocated"
 
 
 def test_the_allocator_signs_nothing_and_opens_no_channel(room: KeyRoom) -> None:
@@ -121,11 +157,27 @@ def test_it_signs_no_more_than_the_cap_of_the_day_also_after_the_hsm_was_killed(
     room.hsm_process.kill()
     room.hsm_process.start()
     with room.hsm_process.client(Role.USER) as thief:
+        assert thief.caps()[label].today == used + CAP - 1
         thief.sign(label, "qr", b"the last one")
         with pytest.raises(Capped):
             thief.sign(label, "qr", b"one too many")
         with pytest.raises(Capped):
             thief.sign_many(label, "qr", [b"one", b"two"])
+
+
+def test_it_asks_for_no_more_pins_than_the_cap_of_the_day_also_after_the_hsm_was_killed(room: KeyRoom) -> None:
+    with room.hsm_process.client(Role.USER) as thief:
+        used = thief.caps()["reveal-pin"].today
+    room.hsm_sim("Lan", "cap", "--per-day", str(used + 2), "reveal-pin")
+    for number in range(2):
+        with room.hsm_process.client(Role.USER) as thief, pytest.raises(NoSuchKey):
+            thief.reveal_pin(f"guess {number}")
+        room.hsm_process.kill()
+        room.hsm_process.start()
+    with room.hsm_process.client(Role.USER) as thief, pytest.raises(Capped, match="uses today"):
+        thief.reveal_pin("guess 3")
+    told = room.type("hsm", "status", officer=None)
+    assert re.search(rf"\(reveal-pin\) .* {used + 2} +{used + 2}$", told, re.MULTILINE)
 
 
 def used_today(room: KeyRoom, label: str) -> int:

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from sqlalchemy.orm import Session
 
 from cardlink.statements.cose_key import CoseKey, from_public_key
-from issuer.trust.port import Attestation, Capabilities, HsmStatus, KeyInfo
+from issuer.trust.port import Attestation, Capabilities, CapInForce, HsmStatus, KeyInfo
 from issuer.trust.signature_check import is_signature
 from issuer.trust.tables import SignerRow
 
@@ -73,6 +73,9 @@ class LocalKeys:
 
     def capabilities(self) -> Capabilities:
         return Capabilities(*(False for _ in fields(Capabilities)))
+
+    def caps(self) -> list[CapInForce]:
+        return [CapInForce("reveal-pin", 5, 500, 7), CapInForce("card-H38-1", 0, 40, 3)]
 
     def attest(self, label: str) -> Attestation:
         return Attestation(label, False, False)

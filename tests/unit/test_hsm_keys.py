@@ -162,12 +162,14 @@ MAY = {
     (Role.SO, Op.DERIVE_CHECK),
     (Role.SO, Op.DERIVE_CHECKS),
     (Role.ALLOCATOR, Op.ALLOCATE),
+    (Role.ALLOCATOR, Op.ALLOW_PIN),
     *((Role.AUDITOR, op) for op in (Op.LOG_HEAD, Op.CAPS, Op.PERSONS, Op.PROPOSALS)),
     *((Role.SO, op) for op in (Op.CAPS, Op.PERSONS, Op.PROPOSALS)),
     *(
         (Role.USER, op)
         for op in set(Op)
-        - {Op.GENERATE, Op.LOAD_TRANSPORT, Op.LOG_HEAD, Op.ALLOCATE, Op.PERSONS, Op.PROPOSALS, *OFFICERS_ALONE}
+        - {Op.GENERATE, Op.LOAD_TRANSPORT, Op.LOG_HEAD, Op.ALLOCATE, Op.ALLOW_PIN, Op.PERSONS, Op.PROPOSALS}
+        - OFFICERS_ALONE
     ),
     *((role, op) for role in Role for op in (Op.STATUS, Op.KEYS, Op.INFO)),
 }

@@ -1,19 +1,20 @@
 """A key's life, its terms and caps, and the counts behind them, across restarts and kills."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hsm_world import PINS, SECRET, HsmWorld
+from hsm_world import KDD, PINS, SECRET, HsmWorld
 
 from hsm_sim.core import Hsm, Peer
-from hsm_sim.errors import BadRequest, Capped, Denied, HsmError, KeyExists, NoSuchKey
+from hsm_sim.errors import BadRequest, Capped, Denied, HsmError, KeyExists, NoSuchKey, NotAllocated
 from hsm_sim.keys import STEPS, KeyInfo, KeyState, Role
 from hsm_sim.log import Log
-from hsm_sim.meter import DAY_S, Cap, Count, Meter
+from hsm_sim.meter import DAY_S, TELLING_PINS, Cap, Count, Meter
 from hsm_sim.ops import SPECS
-from hsm_sim.store import Store
+from hsm_sim.store import Job, Store
 
 OFFICER, USER = Peer(Role.SO, 0), Peer(Role.USER, 0)
 ROAD: dict[KeyState, tuple[KeyState, ...]] = {
@@ -253,10 +254,71 @@ def test_a_cap_is_a_number_of_uses(hsm: Hsm, per_second: int, per_day: int) -> N
 def test_caps_are_told_and_can_be_lifted(hsm: Hsm) -> None:
     make(hsm)
     hsm.call(OFFICER, "set_cap", ["key", 1, 1])
-    assert hsm.call(USER, "caps", []) == [["key", 1, 1]]
+    assert ["key", 1, 1, 0] in hsm.call(USER, "caps", [])
     hsm.call(OFFICER, "set_cap", ["key", 0, 0])
     for _ in range(3):
         sign(hsm)
+
+
+# -- PINs of cards that wait --------------------------------------------------------------------------------------
+
+
+def with_pins(hsm: Hsm, count: int) -> list[str]:
+    """Jobs whose cards have their PINs."""
+    names = [f"job-{n}" for n in range(count)]
+    made = {name: Job(KDD, b"483920", is_allocated=True) for name in names}
+    hsm.change(lambda state: replace(state, jobs={**state.jobs, **made}))
+    return names
+
+
+def test_a_pin_is_told_once_and_soon_after_the_allocator_let_it(world: World) -> None:
+    hsm = world.open()
+    hsm.call(OFFICER, "set_pin", ["allocator", "allocator-1"])
+    allocator = Peer(Role.ALLOCATOR, 0)
+    job, late, other = with_pins(hsm, 3)
+    with pytest.raises(NotAllocated, match="job-0"):
+        hsm.call(USER, "reveal_pin", [job])
+    with pytest.raises(Denied):
+        hsm.call(USER, "allow_pin", [job])
+    until = hsm.call(allocator, "allow_pin", [job])
+    hsm.call(allocator, "allow_pin", [late])
+    with pytest.raises(NotAllocated, match="job-2"):
+        hsm.call(USER, "reveal_pin", [other])
+    assert hsm.call(USER, "reveal_pin", [job]) == "483920"
+    with pytest.raises(NoSuchKey):
+        hsm.call(USER, "reveal_pin", [job])
+    with pytest.raises(NoSuchKey):
+        hsm.call(allocator, "allow_pin", [job])
+    world.clock.now_s = until
+    hsm = world.killed(hsm)
+    with pytest.raises(NotAllocated, match="job-1"):
+        hsm.call(USER, "reveal_pin", [late])
+    assert hsm.call(USER, "status", [])[2] == 2
+    hsm.close()
+
+
+def test_pins_are_told_so_often_a_day_and_a_second_also_over_a_kill(world: World) -> None:
+    hsm = world.open()
+    names = with_pins(hsm, 8)
+    assert hsm.call(USER, "caps", []) == [["reveal-pin", TELLING_PINS.cap.per_second, TELLING_PINS.cap.per_day, 0]]
+    hsm.call(OFFICER, "set_cap", ["reveal-pin", 2, 4])
+    for name in names[:2]:
+        hsm.call(USER, "reveal_pin", [name])
+    with pytest.raises(Capped, match="a second"):
+        hsm.call(USER, "reveal_pin", [names[2]])
+    world.clock.now_s += 1
+    hsm.call(USER, "reveal_pin", [names[2]])
+    hsm = world.killed(hsm)
+    assert hsm.call(USER, "caps", []) == [["reveal-pin", 2, 4, 3]]
+    with pytest.raises(NoSuchKey):  # a guess at a job's name counts as well
+        hsm.call(USER, "reveal_pin", ["no job"])
+    with pytest.raises(Capped, match="4 of 4"):
+        hsm.call(USER, "reveal_pin", [names[3]])
+    assert hsm.call(Peer(Role.USER, 8), "reveal_pin", [names[3]])  # each client by itself
+    assert b'"reveal_pin","capped","job-3"' in world.log_path.read_bytes()
+    with pytest.raises(BadRequest, match="label"):
+        make(hsm, "reveal-pin")
+    hsm.close()
 
 
 def test_the_everyday_user_sets_neither_states_nor_caps(hsm: Hsm) -> None:

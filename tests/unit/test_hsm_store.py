@@ -12,7 +12,7 @@ from hsm_world import KDD, SECRET, HsmWorld
 
 from hsm_sim import store as store_module
 from hsm_sim.core import Peer
-from hsm_sim.errors import BadRequest, Denied, NoSuchKey, StoreSealed
+from hsm_sim.errors import BadRequest, Denied, NoSuchKey, NotAllocated, StoreSealed
 from hsm_sim.keys import KeyState, Kind, Role, Use, make_key
 from hsm_sim.log import Head
 from hsm_sim.store import HEAD_BYTES, Job, State, Store, read_state, write_copy
@@ -184,21 +184,27 @@ def test_where_jobs_are_allocated_no_other_job_opens_a_session(tmp_path: Path) -
     opening = ["job-1", "transport", "batch", KDD, 0x30, bytes(8), bytes(29), 0x33, 256]
     with pytest.raises(BadRequest):  # so far that the card's answer, which is none, is looked at
         hsm.call(user, "open_session", opening)
-    hsm.call(OFFICER, "set_pin", ["allocator", "allocator-1"])
-    with pytest.raises(Denied, match="not allocated"):
+    hsm.call(OFFICER, "add_person", ["Vàng Đức Sơn", "allocator", "allocator-1"])
+    with pytest.raises(NotAllocated, match="not allocated"):
         hsm.call(user, "open_session", opening)
-    with pytest.raises(Denied):
-        hsm.call(user, "allocate", ["job-1"])
-    hsm.call(allocator, "allocate", ["job-1"])
-    hsm.call(allocator, "allocate", ["job-1"])
+    for op, args in (("allocate", ["job-1", KDD]), ("allow_pin", ["job-1"])):
+        with pytest.raises(Denied):
+            hsm.call(user, op, args)
+    hsm.call(allocator, "allocate", ["job-1", b""])
     with pytest.raises(BadRequest):
         hsm.call(user, "open_session", opening)
-    assert hsm.state.jobs["job-1"].kdd == KDD  # bound to the first card
+    assert hsm.state.jobs["job-1"].kdd == b""  # a card that proved no keys takes no job away
+    hsm.call(allocator, "allocate", ["job-1", KDD])
+    hsm.call(allocator, "allocate", ["job-1", b""])
+    assert hsm.state.jobs["job-1"].kdd == KDD
+    with pytest.raises(Denied, match="another card"):
+        hsm.call(allocator, "allocate", ["job-1", bytes(10)])
     with pytest.raises(Denied, match="another card"):
         hsm.call(user, "open_session", [*opening[:3], bytes(10), *opening[4:]])
-    with pytest.raises(NoSuchKey, match="no PIN"):
-        hsm.call(user, "reveal_pin", ["job-1"])
+    for op, peer in (("reveal_pin", user), ("allow_pin", allocator)):
+        with pytest.raises(NoSuchKey, match="no PIN"):
+            hsm.call(peer, op, ["job-1"])
     for wrong in ("", "two words", "x" * 65):
         with pytest.raises(BadRequest):
-            hsm.call(allocator, "allocate", [wrong])
+            hsm.call(allocator, "allocate", [wrong, b""])
     hsm.close()

@@ -1,5 +1,6 @@
 """The page of what holds the keys."""
 
+import re
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -26,6 +27,12 @@ def test_what_the_hsm_does_not_do_by_itself_is_shown_to_the_administrator(consol
     assert told.count("<li>") == len(names)
     for name in names:
         assert text(f"lacks.{name}", lang)[1:] in told.replace("&#39;", "'")
+
+
+def test_the_caps_and_how_far_they_are_used_up_are_shown(console: Console) -> None:
+    told = page(console.client("quan").get("/hsm?lang=vi"))
+    rows = [re.findall(r"<td>(.*?)</td>", row) for row in re.findall(r"<tr>(<td>.*?)</tr>", told)]
+    assert rows == [["in mã PIN thẻ (reveal-pin)", "5", "500", "7"], ["card-H38-1", "không giới hạn", "40", "3"]]
 
 
 def test_an_hsm_that_does_not_answer_is_said_on_its_page(console: Console, tmp_path: Path) -> None:
