@@ -24,7 +24,7 @@ NO_TABLE = ("no such table", "does not exist", "no such column")
 
 PARTS = {
     "init": "db", "config": "db", "db": "db", "users": "accounts", "agencies": "agencies", "positions": "agencies",
-    "people": "people", "keys": "keys", "stock": "stock", "cards": "cards", "doors": "doors", "feed": "feed",
+    "people": "people", "keys": "keys", "stock": "stock", "cards": "card_updates", "doors": "doors", "feed": "feed",
     "audit": "audit", "hsm": "hsm",
 }  # fmt: skip
 """Each command below `issuer` and its module in issuer.cli. Only what a call names is imported: all take a second."""

@@ -38,13 +38,14 @@ Facts = dict[str, Any]
 _CHANGES_REFERENCE = {Act.PUK: ("puk", KeyRef.PUK), Act.PIN: ("pin", KeyRef.PIN)}
 
 
-def _in_piv(work: Workspace) -> Talk[None]:
+def in_piv(work: Workspace) -> Talk[None]:
     """Have a channel open in the PIV application, under the card's own keys."""
     if work.channel.aid != PIV_AID:
         yield from work.channel.open(PIV_AID, (CARD,), work.random(CHALLENGE_BYTES))
 
 
-def _trust(session: Session) -> Trust:
+def trust_of(session: Session) -> Trust:
+    """The trust list as it stands. Raises Refused for one that no door would take."""
     return _reloaded(trust_list.current(session))
 
 
@@ -74,14 +75,14 @@ def _rotate(work: Workspace, step: Step) -> Talk[Facts]:
 
 
 def _admin_key(work: Workspace, step: Step) -> Talk[Facts]:
-    yield from _in_piv(work)
+    yield from in_piv(work)
     yield from work.channel.load("9b", work.subject.master_label)
     return {}
 
 
 def _reference(work: Workspace, step: Step) -> Talk[Facts]:
     """Change PUK or PIN from the factory's value. A second try first asks whether the first one happened."""
-    yield from _in_piv(work)
+    yield from in_piv(work)
     kind, ref = _CHANGES_REFERENCE[step.act]
     entry = work.journal.entry(step.name)
     if entry is not None and entry.tries > 1 and work.plan.profile.has_metadata:
@@ -108,7 +109,7 @@ def _messaging_key(work: Workspace, step: Step) -> Talk[Facts]:
 
 
 def _make(work: Workspace, ref: KeyRef, algorithm: Algorithm) -> Talk[Facts]:
-    yield from _in_piv(work)
+    yield from in_piv(work)
     answer = yield from work.channel.say(piv.generate_key(ref, algorithm))
     key = decode_public_key(answer, algorithm)
     if not isinstance(key, EcPublicKey):
@@ -127,7 +128,7 @@ def _prepare(work: Workspace, step: Step) -> Talk[Facts]:
             session, work.hsm, work.plan.profile, card, person, work.points(), now, work.messaging_point()
         )
         # A door must accept what is about to be written: better no card than one that no door knows.
-        judged = verify_credential(made.credential, _trust(session), now, CredentialCache())
+        judged = verify_credential(made.statements.credential, trust_of(session), now, CredentialCache())
         if isinstance(judged, Judged):
             raise Refused("trust.list_stale", why=judged.reason)
         session.execute(delete(CardCertificate).where(CardCertificate.card_id == card.id))
@@ -142,18 +143,21 @@ def _prepare(work: Workspace, step: Step) -> Talk[Facts]:
             )
             for one in made.certificates
         )
-        card.credential, card.identity, card.key_hash = made.credential, made.identity, made.key_hash
+        signed = made.statements
+        card.credential, card.identity, card.key_hash = signed.credential, signed.identity, made.key_hash
+        card.credential_label, card.identity_label = signed.credential_label, signed.identity_label
+        card.content_label = made.content_label
         journal.keep_objects(session, card.id, made.contents)
     work.keep_contents(made.contents)
     yield from ()
     return {}
 
 
-def _write(work: Workspace, step: Step) -> Talk[Facts]:
+def write(work: Workspace, step: Step) -> Talk[Facts]:
     """Write one object."""
     if step.container is None:
         raise ValueError(f"step {step.name} has no container")
-    yield from _in_piv(work)
+    yield from in_piv(work)
     tag = step.container.tag
     yield from work.channel.say(piv.put_data(tag, work.contents()[tag]))
     return {}
@@ -183,7 +187,7 @@ def _secure(work: Workspace, step: Step) -> Talk[Facts]:
 def _read_back(work: Workspace, step: Step) -> Talk[Facts]:
     expected = Expected(work.contents(), work.points(), work.subject.card_uuid.bytes)
     random = work.random(RANDOM_BYTES)
-    trust = work.read(_trust)
+    trust = work.read(trust_of)
     yield from read_back(work.channel, work.plan.profile, expected, trust, random, work.clock())
     return {}
 
@@ -196,7 +200,7 @@ ACTS: dict[Act, Callable[[Workspace, Step], Talk[Facts]]] = {
     Act.MAKE_KEY: _make_key,
     Act.MESSAGING_KEY: _messaging_key,
     Act.PREPARE: _prepare,
-    Act.WRITE: _write,
+    Act.WRITE: write,
     Act.SECURE: _secure,
     Act.READ_BACK: _read_back,
 }

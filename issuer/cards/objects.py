@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -40,7 +40,8 @@ from cardlink.piv.tables import (
 )
 from cardlink.statements.cose_key import from_point
 from issuer.cards import portrait, statements
-from issuer.cards.profiles import CardProfile
+from issuer.cards.profiles import CardProfile, Slot
+from issuer.cards.statements import SignedForChip
 from issuer.cards.tables import Card
 from issuer.cards.validity import end_of
 from issuer.errors import Refused
@@ -75,8 +76,8 @@ class Prepared:
 
     contents: Mapping[int, bytes]
     certificates: tuple[IssuedCertificate, ...]
-    credential: bytes
-    identity: bytes
+    statements: SignedForChip
+    content_label: str
     key_hash: bytes
 
 
@@ -110,13 +111,45 @@ def _prepare(
     # A session forgets what nobody holds: held here, the agency is read once and not at each of its uses.
     agency, employer = agencies.get(session, card.agency_code), agencies.get(session, person.agency_code)
     log.debug("preparing objects card=%s issuer=%s employer=%s", card.uuid, agency.code, employer.code)
+    signer = ca.content_signer_for(session, hsm, card.agency_code, now)
+    contents = by_content_signer(session, signer, profile, card, person, now, messaging_point)
+    certificates = certify(session, hsm, profile.slots, card, person.full_name, points, now)
+    contents |= {slot.container.tag: encode_certificate(one.certificate) for slot, one in certificates.items()}
+    key = from_point(points[KeyRef.CARD_AUTH])
+    face_sha256 = hashlib.sha256(contents[FACIAL_IMAGE.tag]).digest()
+    signed = statements.sign_for_chip(session, hsm, card, person, key, face_sha256, now)
+    contents[CARD_CREDENTIAL.tag] = signed.credential
+    contents[IDENTITY_STATEMENT.tag] = signed.identity
+    return Prepared(
+        contents={tag: contents[tag] for tag in (*(row.tag for row in profile.containers), *own_tags(profile))},
+        certificates=tuple(certificates.values()),
+        statements=signed,
+        content_label=signer.label,
+        key_hash=key.key_hash(),
+    )
+
+
+def own_tags(profile: CardProfile) -> tuple[int, ...]:
+    """What a product has beside the containers of the data model."""
+    return () if profile.messaging is None else (MESSAGING_CVC.tag,)
+
+
+def by_content_signer(
+    session: Session,
+    signer: ca.ContentSigner,
+    profile: CardProfile,
+    card: Card,
+    person: Person,
+    now: datetime,
+    messaging_point: bytes | None,
+) -> dict[int, bytes]:
+    """What the content signer vouches for, by tag: the CHUID, the face and all else that the security object lists."""
     contents: dict[Container, bytes] = {
         CCC: encode_ccc(_card_number(card)),
         DISCOVERY: encode_discovery(Discovery(policy=profile.pin_policy)),
         PRINTED_INFORMATION: encode_printed(printed(session, card, person)),
         FINGERPRINTS: EMPTY_BIOMETRIC,
     }
-    signer = ca.content_signer_for(session, hsm, card.agency_code, now)
     contents[CHUID] = _chuid(signer, card)
     contents[FACIAL_IMAGE] = _facial_image(session, signer, profile, card, person, now)
     groups = dict(enumerate(HASHED, start=1))
@@ -124,25 +157,11 @@ def _prepare(
     contents[SECURITY_OBJECT] = encode_security_object(
         {number: row.container_id for number, row in groups.items()}, cms.sign_security_object(signer, lds)
     )
-    certificates = _certificates(session, hsm, profile, card, person, points, now)
-    for slot, issued in zip(profile.slots, certificates, strict=True):
-        contents[slot.container] = encode_certificate(issued.certificate)
     own: dict[int, bytes] = {}
     if profile.messaging is not None and messaging_point is not None:
         contents[SM_CERT_SIGNER] = encode_certificate(signer.certificate)
         own[MESSAGING_CVC.tag] = _messaging_cvc(signer, profile.messaging, messaging_point, card)
-    key = from_point(points[KeyRef.CARD_AUTH])
-    face_sha256 = hashlib.sha256(contents[FACIAL_IMAGE]).digest()
-    signed = statements.sign_for_chip(session, hsm, card, person, key, face_sha256, now)
-    contents[CARD_CREDENTIAL] = signed.credential
-    contents[IDENTITY_STATEMENT] = signed.identity
-    return Prepared(
-        contents={row.tag: contents[row] for row in profile.containers} | own,
-        certificates=certificates,
-        credential=signed.credential,
-        identity=signed.identity,
-        key_hash=key.key_hash(),
-    )
+    return {row.tag: content for row, content in contents.items()} | own
 
 
 def printed(session: Session, card: Card, person: Person) -> PrintedInformation:
@@ -197,32 +216,35 @@ def _facial_image(
     return encode_facial_image(cbeff)
 
 
-def _certificates(
+def certify(
     session: Session,
     hsm: Signing,
-    profile: CardProfile,
+    slots: Sequence[Slot],
     card: Card,
-    person: Person,
+    full_name: str,
     points: Mapping[KeyRef, bytes],
     now: datetime,
-) -> tuple[IssuedCertificate, ...]:
+) -> dict[Slot, IssuedCertificate]:
+    """Certify the keys of these slots under the issuing authority of now."""
     authority = ca.current(session, ca.ISSUING, card.agency_code, now)
     issuer = ca.issuer_of(session, hsm, authority)
     holder = ca.CardHolder(
         agency_code=card.agency_code,
         agency_name=agencies.get(session, card.agency_code).name,
-        full_name=person.full_name,
+        full_name=full_name,
         card_uuid=card.uuid,
         fasc_n=encode_fascn(NON_FEDERAL),
         expires=end_of(card.expires_on),
     )
-    serials = [ca.random_serial() for _ in profile.slots]
+    serials = [ca.random_serial() for _ in slots]
     bodies = [
         ca.card_certificate_to_sign(issuer, slot.certificate_profile, points[slot.ref], holder, serial, now)
-        for slot, serial in zip(profile.slots, serials, strict=True)
+        for slot, serial in zip(slots, serials, strict=True)
     ]
-    issued = zip(profile.slots, serials, ca.sign_bodies(hsm, authority, bodies), strict=True)
-    return tuple(
-        IssuedCertificate(slot.certificate_profile, f"{serial:040x}", authority.label, certificate, holder.expires)
+    issued = zip(slots, serials, ca.sign_bodies(hsm, authority, bodies), strict=True)
+    return {
+        slot: IssuedCertificate(
+            slot.certificate_profile, f"{serial:040x}", authority.label, certificate, holder.expires
+        )
         for slot, serial, certificate in issued
-    )
+    }

@@ -27,7 +27,7 @@ from issuer.cards.states import Event
 from issuer.cards.stock import StockState
 from issuer.cards.tables import StockItem
 from issuer.cards.talk import KeysLost, OtherCard, Talk, plain
-from issuer.cards.workspace import Subject, Workspace
+from issuer.cards.workspace import Subject, Workspace, for_personalisation
 from issuer.database import SessionFactory
 from issuer.errors import NotFound, Refused
 from issuer.policy import Action, Actor, require
@@ -69,14 +69,14 @@ Outcome = Done | Spoiled
 
 
 class Job:
-    """One personalisation: the place in its plan, and the conversation that goes through it."""
+    """One personalisation or update: the place in its plan, and the conversation that goes through it."""
 
-    def __init__(self, work: Workspace) -> None:
+    def __init__(self, work: Workspace, drive: "Drive") -> None:
         self._work = work
         self.plan = work.plan
         self.step = work.plan.steps[0].name
         self._begun = False
-        self._talk: Talk[Outcome] = _drive(self, work)
+        self._talk: Talk[Outcome] = drive(self, work)
 
     def advance(self, last_answer: bytes | None) -> Send | Outcome:
         """Hear the last answer (None at the start) and say what comes next; an error gives the job back."""
@@ -98,6 +98,10 @@ class Job:
         self._talk.close()
         self._work.channel.drop()
         self._work.journal.release()
+
+
+Drive = Callable[[Job, Workspace], Talk[Outcome]]
+"""Goes through a job's plan, telling the job where it stands."""
 
 
 def next_command(job: Job, last_answer: bytes | None) -> Send | Outcome:
@@ -126,7 +130,7 @@ def start(
         subject = Subject(
             card.id, card.uuid, card.person_id, card.stock_serial, item.transport_label, card.master_label
         )
-    return Job(Workspace(factory, hsm, actor, subject, plan_for(profile), token, clock))
+    return Job(for_personalisation(factory, hsm, actor, subject, plan_for(profile), token, clock), _drive)
 
 
 def allow_pin(session: Session, jobs: Allocating, actor: Actor, card_id: uuid.UUID, now: datetime) -> None:

@@ -1,4 +1,4 @@
-"""The plan of a personalisation: its steps as a value, in order, each one safe to repeat."""
+"""The plan of a job at a card: its steps as a value, in order, each one safe to repeat."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,7 +9,7 @@ from issuer.cards.profiles import CardProfile, Slot
 
 
 class Act(StrEnum):
-    """What a step does. PREPARE happens at the centre alone; the rest speaks to the card."""
+    """What a step does. PREPARE and SIGN_ANEW happen at the centre alone; the rest speaks to the card."""
 
     ROTATE = "rotate"
     ADMIN_KEY = "admin-key"
@@ -21,6 +21,11 @@ class Act(StrEnum):
     WRITE = "write"
     SECURE = "secure"
     READ_BACK = "read-back"
+    # of an update (issuer/cards/update_plan.py)
+    NEW_KEYS = "new-keys"
+    NEW_ADMIN_KEY = "new-admin-key"
+    SIGN_ANEW = "sign-anew"
+    LOOK = "look"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +54,8 @@ class Plan:
         return next(step.act for step in self.steps if step.name == name)
 
 
-def _write(row: Container) -> Step:
+def write_of(row: Container) -> Step:
+    """The step that writes one object."""
     return Step(f"{Act.WRITE}-{row.tag:X}", Act.WRITE, container=row)
 
 
@@ -66,8 +72,8 @@ def plan_for(profile: CardProfile) -> Plan:
             *((Step(Act.MESSAGING_KEY, Act.MESSAGING_KEY),) if profile.messaging else ()),
             Step(Act.PREPARE, Act.PREPARE),
             # the card takes a discovery object with the virtual contact interface only after this certificate
-            *((_write(MESSAGING_CVC),) if profile.messaging else ()),
-            *(_write(row) for row in profile.containers),
+            *((write_of(MESSAGING_CVC),) if profile.messaging else ()),
+            *(write_of(row) for row in profile.containers),
             Step(Act.SECURE, Act.SECURE),
             Step(Act.READ_BACK, Act.READ_BACK),
         ),

@@ -60,7 +60,7 @@ def read_back(
     """Read everything back and judge it. Raises Mismatch, CardStatus, OtherCard, KeysLost."""
     channel.drop()
     yield from plain(piv.select())
-    yield from _as_door(expected, trust, random[:NONCE_BYTES], now)
+    yield from as_door(expected, trust, random[:NONCE_BYTES], now)
     opening = begin(profile.messaging) if profile.messaging is not None else None
     established = (yield from plain(opening.command)) if opening is not None else b""
     for row in profile.containers:
@@ -84,7 +84,7 @@ def read_back(
             raise Mismatch("secure messaging certificate")
 
 
-def _as_door(expected: Expected, trust: Trust, nonce: bytes, now: datetime) -> Talk[None]:
+def as_door(expected: Expected, trust: Trust, nonce: bytes, now: datetime) -> Talk[None]:
     """What a door does: credential, answer under its key; beside it CHUID and 9E certificate."""
     credential = yield from get_object(CARD_CREDENTIAL.tag)
     digest = door_challenge_digest(CENTRE_AS_DOOR, nonce)

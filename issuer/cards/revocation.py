@@ -6,6 +6,7 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from issuer.cards.open_updates import pending_certificates
 from issuer.cards.states import CardState, Event
 from issuer.cards.tables import CardCertificate
 from issuer.trust import revocation
@@ -50,9 +51,14 @@ def reason_for(before: CardState, event: Event) -> CrlReason | None:
 
 
 def card_moved(session: Session, card_id: uuid.UUID, before: CardState, event: Event, now: datetime) -> None:
-    """Bring the certificates of a card onto their lists, or off them, in the transaction that moved the card."""
+    """Bring the certificates of a card onto their lists, or off them, in the transaction that moved the card.
+
+    Those that a torn update has signed may be on the card already.
+    """
     reason = reason_for(before, event)
     if reason is None:
         return
     rows = session.scalars(select(CardCertificate).where(CardCertificate.card_id == card_id))
-    revocation.mark(session, [Certificate(row.issuer_label, row.serial, row.not_after) for row in rows], reason, now)
+    held = [Certificate(row.issuer_label, row.serial, row.not_after) for row in rows]
+    held += [Certificate(*one) for one in pending_certificates(session, card_id)]
+    revocation.mark(session, held, reason, now)

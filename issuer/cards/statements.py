@@ -1,16 +1,16 @@
 """What the centre signs about a card: its QR, its credential and the identity statement (docs/formats.md, F3 to F5)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 
 from sqlalchemy.orm import Session
 
 from cardlink.errors import Malformed
-from cardlink.statements.card import CardCredential, issue_card_credential
+from cardlink.statements.card import CardCredential, issue_card_credential, read_card_credential
 from cardlink.statements.citizen import Sex
 from cardlink.statements.cose_key import CoseKey
 from cardlink.statements.identifier import Identifier, Scheme, build_identifier
-from cardlink.statements.identity import Identity, issue_identity
+from cardlink.statements.identity import Identity, issue_identity, read_identity
 from cardlink.statements.qr import QrFields, QrTexts, qr_texts
 from issuer.cards.tables import Card
 from issuer.cards.validity import end_of
@@ -23,10 +23,12 @@ from issuer.trust.signers import signer_for
 
 @dataclass(frozen=True, slots=True)
 class SignedForChip:
-    """The two statements on a chip."""
+    """The two statements on a chip, and the labels of the keys that signed them."""
 
     credential: bytes
     identity: bytes
+    credential_label: str
+    identity_label: str
 
 
 def identifier_of(session: Session, person: Person) -> Identifier:
@@ -93,15 +95,44 @@ def sign_for_chip(
         key_hash=key.key_hash(),
         face_sha256=face_sha256,
     )
-    card_signer = signer_for(session, hsm, card.agency_code, "card", now)
-    identity_signer = signer_for(session, hsm, card.agency_code, "identity", now)
+    return _sign(session, hsm, credential, identity, now)
+
+
+def sign_anew(session: Session, hsm: Signing, card: Card, now: datetime, face_sha256: bytes | None) -> SignedForChip:
+    """Sign both statements of a card again, saying what the former ones say, under the signers of now.
+
+    `face_sha256`: of the new content of the facial image container; None where that stays as it is.
+    """
+    if card.credential is None or card.identity is None:
+        raise Refused("cards.not_read_back", card=str(card.uuid))
+    issued_s = _seconds(now)
+    credential = read_card_credential(card.credential).value
+    identity = read_identity(card.identity).value
+    if credential.card_uuid != card.uuid.bytes or credential.key.key_hash() != card.key_hash:
+        raise Refused("cards.bad_statement", name=identity.full_name, why=f"not of card {card.uuid}")
+    return _sign(
+        session,
+        hsm,
+        replace(credential, issued_s=issued_s),
+        replace(identity, issued_s=issued_s, face_sha256=face_sha256 or identity.face_sha256),
+        now,
+    )
+
+
+def _sign(
+    session: Session, hsm: Signing, credential: CardCredential, identity: Identity, now: datetime
+) -> SignedForChip:
+    card_signer = signer_for(session, hsm, credential.agency, "card", now)
+    identity_signer = signer_for(session, hsm, identity.issuer, "identity", now)
     try:
         return SignedForChip(
             issue_card_credential(credential, card_signer.kid, card_signer.sign),
             issue_identity(identity, identity_signer.kid, identity_signer.sign, identity_signer.cose_key.alg),
+            card_signer.label,
+            identity_signer.label,
         )
     except Malformed as error:
-        raise Refused("cards.bad_statement", name=person.full_name, why=str(error)) from error
+        raise Refused("cards.bad_statement", name=identity.full_name, why=str(error)) from error
 
 
 def day_number(day: date) -> int:

@@ -1,4 +1,4 @@
-"""Tables of cards: requests, cards, their certificates, the stock of blanks, the journal of personalisation."""
+"""Tables of cards: requests, cards, their certificates, the stock of blanks, the journals of making and updating."""
 
 from datetime import date, datetime
 from typing import Any
@@ -12,6 +12,7 @@ from issuer.database import Base
 _OPEN_REQUEST = text("state IN ('requested', 'approved', 'allocated')")
 _ACTIVE = text("state = 'active'")
 _COUNTS = text("state NOT IN ('spoiled', 'cancelled', 'destroyed')")
+_NOT_ENDED = text("ended IS NULL")
 
 
 class CardRequest(Base):
@@ -76,6 +77,10 @@ class Card(Base):
     key_hash: Mapped[bytes | None]
     credential: Mapped[bytes | None]
     identity: Mapped[bytes | None]
+    # Who signed what is on the chip, by label: a key that falls names the cards that need an update.
+    credential_label: Mapped[str | None] = mapped_column(index=True)
+    identity_label: Mapped[str | None] = mapped_column(index=True)
+    content_label: Mapped[str | None] = mapped_column(index=True)
     qr_statement: Mapped[bytes | None]
     qr_text: Mapped[str | None]
     qr_plain: Mapped[str | None]
@@ -140,5 +145,63 @@ class PersonalisationObject(Base):
     __tablename__ = "personalisation_objects"
 
     job: Mapped[UUID] = mapped_column(ForeignKey("cards.id"), primary_key=True)
+    tag: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    content: Mapped[bytes]
+
+
+class CardUpdate(Base):
+    """One update of an issued card at a station; at most one of a card is open. `parts`: what it renews.
+
+    `masters` are the key sets that the card may hold while it is under way, oldest first, each [label, key version]:
+    the last one is what it shall have. Empty where the keys stay.
+    """
+
+    __tablename__ = "card_updates"
+    __table_args__ = (
+        Index("uq_card_updates_open", "card_id", unique=True, sqlite_where=_NOT_ENDED, postgresql_where=_NOT_ENDED),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    card_id: Mapped[UUID] = mapped_column(ForeignKey("cards.id"), index=True)
+    parts: Mapped[list[Any]]
+    masters: Mapped[list[Any]]
+    begun: Mapped[datetime]
+    begun_by: Mapped[UUID | None]
+    begun_name: Mapped[str]
+    ended: Mapped[datetime | None]
+
+
+class CardUpdateCause(Base):
+    """One thing on a card that an update replaces: what it is, the key behind it, and what is wrong with that."""
+
+    __tablename__ = "card_update_causes"
+
+    update_id: Mapped[UUID] = mapped_column(ForeignKey("card_updates.id"), primary_key=True)
+    what: Mapped[str] = mapped_column(primary_key=True)
+    label: Mapped[str] = mapped_column(primary_key=True, index=True)
+    why: Mapped[str]
+
+
+class CardUpdateStep(Base):
+    """The journal of one update, as that of a personalisation."""
+
+    __tablename__ = "card_update_steps"
+
+    job: Mapped[UUID] = mapped_column(ForeignKey("card_updates.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    n: Mapped[int]
+    state: Mapped[str]
+    tries: Mapped[int]
+    started: Mapped[datetime]
+    done: Mapped[datetime | None]
+    facts: Mapped[dict[str, Any]]
+
+
+class CardUpdateObject(Base):
+    """One prepared object of a card that is being updated; gone when it is done."""
+
+    __tablename__ = "card_update_objects"
+
+    job: Mapped[UUID] = mapped_column(ForeignKey("card_updates.id"), primary_key=True)
     tag: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     content: Mapped[bytes]

@@ -67,6 +67,9 @@ class Channel:
     """One secure channel of one job: opened in an application, gone with the next SELECT or the next loss."""
 
     def __init__(self, hsm: Channels, job: str, serial: str, profile: CardProfile, labels: dict[str, str]) -> None:
+        """`labels`: the HSM's keys by the names of the key sets that the card may hold. All but the transport keys are
+        derived from master keys.
+        """
         self._hsm = hsm
         self._job = job
         self._kdd = bytes.fromhex(serial)
@@ -105,7 +108,7 @@ class Channel:
             level = self._profile.security_level
             try:
                 opened = self._hsm.open_session(
-                    self._job, key_set, self._labels[key_set], kdd, 0, challenge, answer, level
+                    self._job, _kind_of(key_set), self._labels[key_set], kdd, 0, challenge, answer, level
                 )
             except WrongCryptogram:
                 continue
@@ -139,17 +142,21 @@ class Channel:
 
     def rotate(self, master_label: str) -> Talk[None]:
         """PUT KEY: the card's own keys in the place of the transport keys."""
-        profile = self._profile
-        wrapped = self._hsm.put_keys(self.session, master_label, self._kdd, profile.card_kvn, profile.transport_kvn)
+        yield from self.replace_keys(master_label, self._profile.card_kvn, self._profile.transport_kvn)
+
+    def replace_keys(self, master_label: str, new_kvn: int, replace_kvn: int) -> Talk[None]:
+        """PUT KEY: keys derived from this master in the place of a set that is on the card, in one step of the card."""
+        wrapped = self._hsm.put_keys(self.session, master_label, self._kdd, new_kvn, replace_kvn)
         answer = yield from whole(wrapped)
         if decode_response(answer).sw != SUCCESS:
             self._hsm.unwrap(self.session, answer)
             raise CardStatus("PUT KEY", as_sw(decode_response(answer).sw))
         self._hsm.check_put_keys(self.session, answer)
 
-    def load(self, kind: str, master_label: str | None) -> Talk[None]:
-        """Load 9B, PUK or PIN, or verify the PIN: built and wrapped inside the HSM."""
-        wrapped = self._hsm.put_secret(self.session, kind, master_label, self._kdd, self._profile.card_kvn)
+    def load(self, kind: str, master_label: str | None, kvn: int | None = None) -> Talk[None]:
+        """Load 9B, PUK or PIN, or verify the PIN: built and wrapped inside the HSM. `kvn`: not the product's first."""
+        version = self._profile.card_kvn if kvn is None else kvn
+        wrapped = self._hsm.put_secret(self.session, kind, master_label, self._kdd, version)
         answer = self._hsm.unwrap(self.session, (yield from whole(wrapped)))
         _checked(wrapped[1], answer)
 
@@ -162,6 +169,10 @@ class Channel:
                 self._hsm.close_session(session)
             except HsmError as error:  # it ended by itself, with its error or with the HSM
                 log.debug("session not closed why=%s", error)
+
+
+def _kind_of(key_set: str) -> str:
+    return TRANSPORT if key_set == TRANSPORT else CARD
 
 
 def _checked(ins: int, answer: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""What the steps of one personalisation work with: the job's facts, its journal, its channel, what it has prepared."""
+"""What the steps of one job work with: its facts, its journal, its channel, what it has prepared."""
 
 import uuid
 from collections.abc import Callable, Mapping
@@ -35,6 +35,22 @@ class Subject:
     master_label: str
 
 
+def for_personalisation(
+    factory: SessionFactory,
+    hsm: Hsm,
+    actor: Actor,
+    subject: Subject,
+    plan: Plan,
+    token: bytes,
+    clock: Callable[[], datetime],
+) -> "Workspace":
+    """The things of a job that makes a card: it bears the card's name."""
+    labels = {TRANSPORT: subject.transport_label, CARD: subject.master_label}
+    channel = Channel(hsm, str(subject.card_id), subject.serial, plan.profile, labels)
+    own_journal = Journal(factory, subject.card_id, token, plan, clock)
+    return Workspace(factory, hsm, actor, subject, plan, own_journal, channel, clock)
+
+
 class Workspace:
     """One job's things, in the hand of one station."""
 
@@ -45,7 +61,8 @@ class Workspace:
         actor: Actor,
         subject: Subject,
         plan: Plan,
-        token: bytes,
+        own_journal: Journal,
+        channel: Channel,
         clock: Callable[[], datetime],
     ) -> None:
         self.factory = factory
@@ -54,10 +71,9 @@ class Workspace:
         self.subject = subject
         self.plan = plan
         self.clock = clock
-        self.journal = Journal(factory, subject.card_id, token, plan, clock)
+        self.journal = own_journal
         self.journal.load()
-        labels = {TRANSPORT: subject.transport_label, CARD: subject.master_label}
-        self.channel = Channel(hsm, str(subject.card_id), subject.serial, plan.profile, labels)
+        self.channel = channel
         self._contents: Mapping[int, bytes] | None = None
         self._random = b""
 
@@ -90,7 +106,8 @@ class Workspace:
     def contents(self) -> Mapping[int, bytes]:
         """The prepared objects, read once."""
         if self._contents is None:
-            self._contents = self.read(lambda session: journal.objects_of(session, self.subject.card_id))
+            job, book = self.journal.job, self.journal.book
+            self._contents = self.read(lambda session: journal.objects_of(session, job, book))
         return self._contents
 
     def keep_contents(self, contents: Mapping[int, bytes]) -> None:

@@ -75,7 +75,7 @@ def request(
     def ask(session: Session, person_id: uuid.UUID) -> uuid.UUID:
         return lifecycle.request_card(session, desk.actor, person_id, form, desk.now(), kind=kind, reason=reason).id
 
-    _each(desk, "cli.cards.requesting", [one for one in fit if one not in held], ask)
+    each(desk, "cli.cards.requesting", [one for one in fit if one not in held], ask)
 
 
 @app.command(help="cli.cards.approve")
@@ -94,7 +94,7 @@ def approve(
         return lifecycle.approve(session, desk.actor, one, desk.now(), reason).id
 
     waiting = [request_id] if request_id is not None else _waiting(desk, CardState.REQUESTED, agency)
-    _each(desk, "cli.cards.approving", waiting, decide)
+    each(desk, "cli.cards.approving", waiting, decide)
 
 
 @app.command(help="cli.cards.reject")
@@ -134,7 +134,7 @@ def allocate(
         return lifecycle.allocate(session, hsm, desk.actor, one, blank, url, desk.now(), jobs).uuid
 
     waiting = [request_id] if request_id is not None else _waiting(desk, CardState.APPROVED, agency)
-    _each(desk, "cli.cards.allocating", waiting, make)
+    each(desk, "cli.cards.allocating", waiting, make)
     outbox.poke(desk.config)
 
 
@@ -323,7 +323,7 @@ def show(context: typer.Context, card: CardName) -> None:
 
 def _encode(desk: Desk, hsm: Hsm, card: Card, connection: Connection) -> Report:
     """Run a job with a bar on the terminal: the step's name, its number, exchanges and bytes."""
-    with _noting(desk):
+    with noting(desk):
         job = personalise.start(desk.factory, hsm, desk.actor, card.id, desk.now)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Bar(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
@@ -344,12 +344,12 @@ def _encode(desk: Desk, hsm: Hsm, card: Card, connection: Connection) -> Report:
 @contextmanager
 def _use_case(desk: Desk) -> Iterator[Session]:
     """One transaction; what the actor may not do is rolled back and noted."""
-    with _noting(desk), database.transaction(desk.factory) as session:
+    with noting(desk), database.transaction(desk.factory) as session:
         yield session
 
 
 @contextmanager
-def _noting(desk: Desk) -> Iterator[None]:
+def noting(desk: Desk) -> Iterator[None]:
     """Note what the actor tried and may not do."""
     try:
         yield
@@ -366,7 +366,7 @@ def _waiting(desk: Desk, state: CardState, agency: str | None) -> Sequence[uuid.
     return found
 
 
-def _each(desk: Desk, code: str, keys: Sequence[uuid.UUID], act: Callable[[Session, uuid.UUID], uuid.UUID]) -> None:
+def each(desk: Desk, code: str, keys: Sequence[uuid.UUID], act: Callable[[Session, uuid.UUID], uuid.UUID]) -> None:
     """Do one transaction for each; what is refused is said and the others go on, unless there is only one."""
     refused = 0
     with desk.progress(code) as progress:
