@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from hsm_sim.errors import BadRequest, Denied, HsmError, HsmGone, PinLocked, SessionLost, WrongPin, error_from_wire
-from hsm_sim.frames import LOGIN, PROTOCOL, FrameSocket
+from hsm_sim.frames import LOGIN, PROTOCOL, FrameSocket, Lookout
 from hsm_sim.keys import Role
 from hsm_sim.policy import Op
 
@@ -110,7 +110,7 @@ class Connection:
             connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, ANSWER_WAIT)
             connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, ANSWER_WAIT)
             connected.connect(self._path)
-            frames = FrameSocket(connected, is_strict=False)
+            frames = FrameSocket(connected, Lookout(connected, threading.Lock()), is_strict=False)
             frames.send([LOGIN, self._role, self._pin, PROTOCOL])
             answer = frames.receive()
         except BaseException:

@@ -4,7 +4,11 @@ A request is [operation, argument, ...], an answer [true, result] or [false, cod
 booleans, null, arrays and maps occur; what is not written exactly as we would write it is refused.
 """
 
+import os
+import select
 import socket
+import threading
+import time
 from typing import Any
 
 import cbor2
@@ -17,6 +21,10 @@ FRAME_MAX_BYTES = 1 << 20
 HEAD_BYTES = 4
 DEPTH_MAX = 8
 READ_BYTES = 1 << 16
+
+LOOK_S = 200e-6  # some four signatures
+SHORT_WAIT_S = 400e-6  # a look, and the time a processor takes to wake
+SHORT_WAITS_MAX = 64  # after a row of looks in vain
 
 
 def encode_frame(value: list[Any]) -> bytes:
@@ -36,16 +44,71 @@ def decode_body(body: bytes, is_strict: bool = True) -> list[Any]:
     raise BadRequest("frame is no array in its shortest form")
 
 
+class Lookout:
+    """Waits for the other end's bytes: by looking again and again while they come fast, else asleep.
+
+    A processor that went to sleep between two calls takes longer to wake than a signature takes. So where the last
+    waits were short, the next one begins with `LOOK_S` of looks, between which others may have the processor. A look
+    in vain (nothing came, or somebody else had the processor so long) is followed by sleeping waits until enough of
+    them were short again: an idle connection costs nothing, and a slow one next to nothing. `turn` lets one of several
+    connections look at a time.
+    """
+
+    __slots__ = ("_after_a_miss", "_due", "_is_there", "_socket", "_turn")
+
+    def __init__(self, connected: socket.socket, turn: threading.Lock) -> None:
+        self._socket = connected
+        self._turn = turn
+        self._due = self._after_a_miss = 1
+        looks = select.poll()
+        looks.register(connected, select.POLLIN)
+        self._is_there = looks.poll
+
+    @property
+    def is_looking(self) -> bool:
+        """Would the next wait begin with looks?"""
+        return not self._due
+
+    def _look(self) -> None:
+        """Look for a while; what is waited for may be there on return."""
+        if not self._turn.acquire(blocking=False):
+            return
+        try:
+            is_there, now_s = self._is_there, time.perf_counter
+            until_s = now_s() + LOOK_S
+            while now_s() < until_s:
+                if is_there(0):
+                    if self._after_a_miss > 1:
+                        self._after_a_miss -= 1
+                    return
+                os.sched_yield()
+        finally:
+            self._turn.release()
+        self._due = self._after_a_miss = min(2 * self._after_a_miss, SHORT_WAITS_MAX)
+
+    def read(self) -> bytes:
+        """Wait for bytes; b"" when the other end is gone."""
+        if not self._due:
+            self._look()
+            return self._socket.recv(READ_BYTES)
+        started_s = time.perf_counter()
+        part = self._socket.recv(READ_BYTES)
+        if time.perf_counter() - started_s < SHORT_WAIT_S:
+            self._due -= 1
+        return part
+
+
 class FrameSocket:
     """A stream socket that sends and receives whole frames. One thread at a time.
 
     The server reads strictly; the client does not pay for doubting the HSM that it logged in to.
     """
 
-    __slots__ = ("_held", "_is_strict", "_socket")
+    __slots__ = ("_held", "_is_strict", "_lookout", "_socket")
 
-    def __init__(self, connected: socket.socket, is_strict: bool = True) -> None:
+    def __init__(self, connected: socket.socket, lookout: Lookout | None = None, is_strict: bool = True) -> None:
         self._socket = connected
+        self._lookout = lookout
         self._is_strict = is_strict
         self._held = b""
 
@@ -75,7 +138,7 @@ class FrameSocket:
         self._socket.close()
 
     def _read(self) -> bytes:
-        part = self._socket.recv(READ_BYTES)
+        part = self._socket.recv(READ_BYTES) if self._lookout is None else self._lookout.read()
         if not part:
             raise ConnectionResetError("closed by the other end")
         return part

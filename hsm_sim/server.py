@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hsm_sim.core import Hsm, Peer
 from hsm_sim.errors import BadRequest, Denied, HsmError
-from hsm_sim.frames import LOGIN, PROTOCOL, FrameSocket
+from hsm_sim.frames import LOGIN, PROTOCOL, FrameSocket, Lookout
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +39,7 @@ class Server:
         self._path = path
         self._allowed_uids = frozenset(allowed_uids)
         self._free = threading.Semaphore(CONNECTIONS_MAX)
+        self._looking = threading.Lock()
         self._listener = listener
 
     def serve(self, hsm: Hsm, wake: socket.socket) -> None:
@@ -64,7 +65,7 @@ class Server:
             self._listener.close()
 
     def _talk(self, connected: socket.socket) -> None:
-        frames = FrameSocket(connected)
+        frames = FrameSocket(connected, Lookout(connected, self._looking))
         uid = peer_uid(connected)
         peer: Peer | None = None
         try:
