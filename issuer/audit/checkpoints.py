@@ -60,6 +60,11 @@ def active_label(session: Session) -> str | None:
     return rows[0].label if rows else None
 
 
+def retired_labels(session: Session) -> list[str]:
+    """The labels of the keys that signed before."""
+    return [row.label for row in _key_rows(session)[1:]]
+
+
 def is_due(session: Session, now: datetime) -> bool:
     """Say whether there are rows to be covered, and enough of them or for long enough; False without a key."""
     newest = _newest(session)

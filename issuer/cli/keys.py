@@ -13,7 +13,7 @@ from issuer.cli.officer import OfficerFd, OfficerFile, OfficerName, key_room
 from issuer.config import read_secret
 from issuer.errors import Refused
 from issuer.policy import Action, require_anywhere
-from issuer.trust import ca, publication, revocation, rotation, setup, status, trust_list
+from issuer.trust import ca, key_labels, publication, revocation, rotation, setup, status, trust_list
 from issuer.trust.connect import connect
 from issuer.trust.port import Signing
 from issuer.trust.setup import Roots
@@ -37,8 +37,8 @@ def attach(parent: typer.Typer) -> None:
 def init(
     context: typer.Context,
     agency: Annotated[list[str], typer.Option(help="cli.keys.agency")],
-    roots: Annotated[int, typer.Option(min=1, max=16, help="cli.keys.roots")] = 1,
-    threshold: Annotated[int, typer.Option(min=1, max=16, help="cli.keys.threshold")] = 1,
+    roots: Annotated[int | None, typer.Option(min=1, max=16, help="cli.keys.roots")] = None,
+    threshold: Annotated[int | None, typer.Option(min=1, max=16, help="cli.keys.threshold")] = None,
     officer: OfficerName = "so",
     officer_pin_fd: OfficerFd = None,
     officer_pin_file: OfficerFile = None,
@@ -46,7 +46,8 @@ def init(
     """Make what is missing of all keys and publish a trust list."""
     desk = desk_of(context)
     made: list[str] = []
-    expected = setup.count_keys(roots, len(agency))
+    wished = Roots(roots or 1, threshold or 1) if roots is not None or threshold is not None else None
+    expected = setup.count_keys(roots or 1, len(agency))
     with (
         desk.progress("cli.keys.making") as progress,
         key_room(desk, officer, officer_pin_fd, officer_pin_file) as ceremony,
@@ -62,7 +63,7 @@ def init(
             desk.actor,
             key_changes.agency_named(desk, desk.config.installation),
             [key_changes.agency_named(desk, code) for code in agency],
-            Roots(roots, threshold),
+            wished,
             desk.config.status_list_bits,
             desk.now(),
             on_key,
@@ -74,7 +75,9 @@ def init(
     for label in made:
         print(label)
     desk.say("cli.keys.trust_list", number=number)
-    if roots == 1:
+    with database.reading(desk.factory) as session:
+        has_one_root = len(trust_list.roots(session).keys) == 1
+    if has_one_root:
         desk.say("cli.keys.one_root")
 
 
@@ -88,6 +91,29 @@ def list_keys(context: typer.Context) -> None:
         [desk.text(f"cli.keys.column.{name}") for name in ("label", "kind", "use", "scope", "state")],
         [(one.label, one.kind, one.use, " ".join(one.scope), one.state) for one in keys],
     )
+
+
+@app.command("status", help="cli.keys.status")
+def show_status(context: typer.Context) -> None:
+    """Show the keys that a command which broke off has left, those that should sign no more, and what to type."""
+    desk = desk_of(context)
+    require_anywhere(desk.actor, Action.KEYS_MANAGE)
+    hsm = connect(desk.config)
+    with database.reading(desk.factory) as session:
+        unused = key_labels.unused(session, hsm)
+        over = rotation.over(session, desk.now())
+        is_due = trust_list.is_due(session, desk.now())
+    states = {one.label: one for one in hsm.keys()}  # noqa: SIM118 - a call, not a mapping
+    working = [states[label] for label in over if label in states and states[label].state == key_labels.ACTIVE]
+    rows = [(one, "cli.keys.unused") for one in unused] + [(one, "cli.keys.still_signs") for one in working]
+    print_table(
+        [desk.text(f"cli.keys.column.{name}") for name in ("label", "use", "what")],
+        [(one.label, one.use, desk.text(code, label=one.label)) for one, code in rows],
+    )
+    if is_due:
+        desk.say("cli.keys.due")
+    if not rows:
+        desk.say("cli.keys.in_order")
 
 
 @app.command("trust-list", help="cli.keys.trust_list_help")

@@ -190,19 +190,24 @@ def replace_roots(factory: SessionFactory, hsm: Ceremony, actor: Actor, roots: R
 
 
 def sweep(factory: SessionFactory, hsm: Ceremony, now: datetime) -> tuple[str, ...]:
-    """Let keys sign no more in the HSM whose successors have begun meanwhile, and roots that no door needs any more."""
+    """Let keys sign no more in the HSM that are over."""
     with database.reading(factory) as session:
-        query = select(SignerRow.label).where(SignerRow.state == KeyState.RETIRED, SignerRow.signs_until <= now)
-        over = list(session.scalars(query.order_by(SignerRow.label)))
-        content = select(AuthorityRow.label).where(
-            AuthorityRow.kind == ca.CONTENT, AuthorityRow.state == KeyState.RETIRED
-        )
-        over += session.scalars(content.order_by(AuthorityRow.label))
-        for row in session.scalars(select(RootKeyRow).where(RootKeyRow.until.is_not(None)).order_by(RootKeyRow.label)):
-            replaced_in = session.get(TrustListRow, (row.until or 0) + 1)
-            if replaced_in is not None and replaced_in.expires <= now:
-                over.append(row.label)
-    return tuple(label for label in over if _end(hsm, label))
+        labels = over(session, now)
+    return tuple(label for label in labels if _end(hsm, label))
+
+
+def over(session: Session, now: datetime) -> list[str]:
+    """Keys that sign no more: their successors have begun meanwhile, or, of roots, no door needs them any more."""
+    query = select(SignerRow.label).where(SignerRow.state == KeyState.RETIRED, SignerRow.signs_until <= now)
+    found = list(session.scalars(query.order_by(SignerRow.label)))
+    content = select(AuthorityRow.label).where(AuthorityRow.kind == ca.CONTENT, AuthorityRow.state == KeyState.RETIRED)
+    found += session.scalars(content.order_by(AuthorityRow.label))
+    found += checkpoints.retired_labels(session)
+    for row in session.scalars(select(RootKeyRow).where(RootKeyRow.until.is_not(None)).order_by(RootKeyRow.label)):
+        replaced_in = session.get(TrustListRow, (row.until or 0) + 1)
+        if replaced_in is not None and replaced_in.expires <= now:
+            found.append(row.label)
+    return found
 
 
 def _end(hsm: Ceremony, label: str) -> bool:

@@ -114,7 +114,7 @@ def init(
     actor: Actor,
     installation: AgencyName,
     agencies: Iterable[AgencyName],
-    roots: Roots,
+    roots: Roots | None,
     list_bits: int,
     now: datetime,
     on_key: OnKey,
@@ -122,12 +122,12 @@ def init(
 ) -> int:
     """Make what is missing of all keys, open a status list of 2^list_bits cards if there is none, publish a trust list.
 
-    Answers the trust list's number. `on_key` hears each new label. `public_url`: where this centre will answer for its
-    certificates; without one they name no list and no responder. Raises Conflict where somebody else made some of it
-    meanwhile: run again.
+    Answers the trust list's number. `roots`: None takes those there are, or one. `on_key` hears each new label.
+    `public_url`: where this centre will answer for its certificates; without one they name no list and no responder.
+    Nothing is locked while persons agree. Raises Conflict where somebody else made some of it meanwhile: run again.
     """
     require_anywhere(actor, Action.KEYS_MANAGE)
-    if not 1 <= roots.threshold <= roots.keys:
+    if roots is not None and not 1 <= roots.threshold <= roots.keys:
         raise Refused("trust.bad_threshold", keys=roots.keys, threshold=roots.threshold)
     named = {agency.code: agency.name for agency in agencies}
     with database.reading(factory) as session:
@@ -149,7 +149,7 @@ def init(
             raise Conflict("trust.made_meanwhile")
         for key in keys:
             _note(session, actor, key, now)
-            _write(session, key, roots.threshold, installation.code, now)
+            _write(session, key, (roots or Roots()).threshold, installation.code, now)
         for one in certified:
             authorities.take_into_use(session, one)
         if not status.lists(session):
@@ -173,15 +173,15 @@ def load_transport(
     audit.append(session, actor, "key.transport_loaded", label, {}, now)
 
 
-def _missing(session: Session, installation: str, codes: Sequence[str], roots: Roots) -> list[Wanted]:
+def _missing(session: Session, installation: str, codes: Sequence[str], roots: Roots | None) -> list[Wanted]:
     """The keys without a row. Raises Refused for other roots than there are: they change by a ceremony of their own."""
     found: list[Wanted] = []
-    held = session.scalars(select(RootKeyRow)).all()
-    if held and (len(held) != roots.keys or held[0].threshold != roots.threshold):
+    held = session.scalars(select(RootKeyRow).where(RootKeyRow.until.is_(None))).all()
+    if held and roots is not None and roots != Roots(len(held), held[0].threshold):
         raise Refused("trust.roots_exist", keys=len(held), threshold=held[0].threshold)
     if not held:
-        use = trust_list.ROOT_USE
-        found += [Wanted(Part.ROOT, "root", EC, use, number=number + 1) for number in range(roots.keys)]
+        use, numbers = trust_list.ROOT_USE, range(1, (roots or Roots()).keys + 1)
+        found += [Wanted(Part.ROOT, "root", EC, use, number=number) for number in numbers]
     if not _has_authority(session, ca.ROOT, ""):
         found.append(Wanted(Part.X509_ROOT, "x509-root", EC, ca.KEY_USE[ca.ROOT]))
     found.append(Wanted(Part.MASTER, masters.USE, AES, masters.USE))

@@ -11,6 +11,7 @@ from key_drill import KeyRoom, agreeing, open_key_room, right_now, tap, within
 from cardlink.statements.cose import parse_several
 from cardlink.statements.trust import MAX_TRUST_BYTES, Roots, Trust, accept_trust_list
 from issuer import database
+from issuer.registry.tables import Agency
 from issuer.trust import rotation, trust_list
 from reader_daemon.daemon import Daemon
 
@@ -55,6 +56,24 @@ def test_a_list_waits_until_the_other_person_has_typed_what_it_says(room: KeyRoo
     waiting.stderr.close()
     room.poke()
     room.follows(door)
+
+
+def test_one_more_agency_locks_nothing_while_persons_agree_and_goes_on_after_a_kill(room: KeyRoom) -> None:
+    with database.transaction(room.centre.factory) as session:
+        session.add(Agency(code="G01", name="Bộ Mới", short_name="Mới", kind="ministry", scheme=1))
+    command = ("keys", "init", "--agency", "G01")
+    waiting = subprocess.Popen(room.argv(*command), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert waiting.stderr is not None
+    assert waiting.stderr.readline().startswith("sign x509-root-1: takes 2 persons")
+    room.centre.person()  # the register is written to meanwhile: nothing is locked
+    waiting.kill()
+    waiting.communicate()
+    left = room.type("keys", "status", officer=None)
+    assert len(re.findall(r"^\S+-G01-1 .*type the command that broke off again", left, re.M)) == 7
+    with agreeing(room):
+        assert room.type(*command).splitlines() == [f"trust list {room.list_number()} is in force"]  # no key was made
+    assert "no key was left behind" in room.type("keys", "status", officer=None)
+    assert ("G01",) in {one.scope for one in room.list_in_force().content.keys}
 
 
 def test_a_root_key_is_replaced_and_the_list_bears_both_thresholds(room: KeyRoom, door: Daemon) -> None:
