@@ -22,6 +22,7 @@ from cardlink.language.parser import PARSERS, Parser
 from hsm_sim import ceremony_cli, commands, texts
 from hsm_sim.commands import BadSecret, read_secret
 from hsm_sim.core import Hsm
+from hsm_sim.endings import Ending
 from hsm_sim.errors import HsmError
 from hsm_sim.faults import read_faults
 from hsm_sim.keys import Role
@@ -189,6 +190,8 @@ def _verify_log(args: argparse.Namespace) -> int:
             print(table[say].format(line=one.line, key=one.public.hex(), after=one.doubted_after))
     if heads:
         print(texts.LOG_HEADS[say].format(count=len(heads), last=max(heads)))
+    for line, how in scan.unended:
+        print((texts.LOG_POWER if how is Ending.POWER else texts.LOG_KILLED)[say].format(line=line))
     if scan.torn_bytes:
         print(texts.LOG_TORN[say].format(bytes=scan.torn_bytes))
     believed = believed_until(head.count, scan.changes, max(heads, default=0), args.doubted_after)

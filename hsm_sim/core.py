@@ -148,9 +148,9 @@ class Hsm:
     def close(self) -> None:
         """Leave the last anchor in the store and close both files."""
         with self._changing:
-            self.log.append("hsm", 0, "stop", "ok", "", "")
             if not self.is_zeroised:
                 self.change(lambda state: state)
+            self.log.append("hsm", 0, "stop", "ok", "", "")
             self.log.seal()
             self.log.close()
             self._store.close()

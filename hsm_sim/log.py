@@ -21,6 +21,7 @@ from typing import Self
 
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
+from hsm_sim.endings import Ending, booted_ms, last_ending
 from hsm_sim.errors import LogBroken, LogFull
 from hsm_sim.keys import REVEAL_PIN
 from hsm_sim.seals import (
@@ -75,6 +76,8 @@ class Scan:
     unsealed: int = 0
     changes: tuple[KeyChange, ...] = ()
     """The lines that name another key that seals."""
+    unended: tuple[tuple[int, Ending], ...] = ()
+    """The lines before which a life of the HSM ended without a stop, and how."""
 
 
 def scan_log(
@@ -90,14 +93,14 @@ def scan_log(
     begin = start or Head()
     count, size, last = begin.count, begin.size_bytes, begin.last_hash
     generation, uses, sealed = 0, dict[tuple[str, str, int], int](), begin.count
-    seals, torn = SealReader(seal_key), 0
+    seals, torn, unended = SealReader(seal_key), 0, list[tuple[int, Ending]]()
     with path.open("rb") as file:
         if begin.count:
             _check_anchor(file.seek, file.read, begin)
         file.seek(size)
         for line in file:
-            if not line.endswith(b"\n"):
-                torn = len(line)
+            if not line.endswith(b"\n") or b"\0" in line:  # zeros: pages that a power cut kept from the disk
+                torn = os.fstat(file.fileno()).st_size - size
                 break
             body, tail = line[:-HASH_TAIL_BYTES], line[-HASH_TAIL_BYTES:]
             before, last = last, hashlib.sha256(last + body).digest()
@@ -111,6 +114,8 @@ def scan_log(
             elif CHANGED_MARK in body:
                 seals.change(count, before, body)
                 sealed = count + 1
+            elif UNENDED_MARK in body:
+                unended.append((count + 1, Ending(json.loads(body)["e"][4])))
             elif any(mark in body for mark in USES_MARKS):
                 _count_uses(uses, body)
             count += 1
@@ -119,7 +124,8 @@ def scan_log(
                 seals.check_head(count, last, heads[count])
     if heads and max(heads) > count:
         raise LogBroken(f"the log has {count} lines, and had {max(heads)}: shortened or replaced")
-    return Scan(Head(count, size, last), torn, generation, uses, count - sealed, tuple(seals.changes))
+    changes = tuple(seals.changes)
+    return Scan(Head(count, size, last), torn, generation, uses, count - sealed, changes, tuple(unended))
 
 
 def _count_uses(uses: Uses, body: bytes) -> None:
@@ -158,6 +164,7 @@ class Log:
         anchor: Head | None = None,
         max_bytes: int = DEFAULT_MAX_BYTES,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        machine_start_ms: Callable[[], int] = booted_ms,
     ) -> None:
         if anchor and anchor.count and not path.exists():
             raise LogBroken(f"the log {path} is missing")
@@ -165,6 +172,7 @@ class Log:
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             scan = scan_log(path, anchor)
+            ending = last_ending(path, scan.head.size_bytes, machine_start_ms())
             os.ftruncate(self._file, scan.head.size_bytes)
             os.lseek(self._file, scan.head.size_bytes, os.SEEK_SET)
         except BaseException:
@@ -189,6 +197,9 @@ class Log:
         if scan.torn_bytes:
             log.warning("hsm log had an unfinished line bytes=%d", scan.torn_bytes)
             self.append("hsm", 0, "log", "torn-line", str(scan.torn_bytes), "")
+        if ending in (Ending.KILLED, Ending.POWER):
+            log.warning("hsm log was not ended by a stop how=%s", ending)
+            self.append("hsm", 0, "log", "unended", ending, "")
 
     @property
     def head(self) -> Head:

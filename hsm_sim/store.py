@@ -220,6 +220,8 @@ def _read_file(path: Path, secret: bytes) -> _Read:
     while at + LENGTH_BYTES <= len(raw):
         begin = at + LENGTH_BYTES
         end = begin + int.from_bytes(raw[at:begin], "big")
+        if end == begin and frames:
+            break  # zeros: a frame that a power cut kept from the disk, though not its room in the file
         try:
             plain = cipher.decrypt(
                 raw[begin : begin + NONCE_BYTES], raw[begin + NONCE_BYTES : end], _bound(head, frames)

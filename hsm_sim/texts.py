@@ -222,6 +222,14 @@ LOG_HEADS = (
     "khớp {count} đầu nhật ký cất ở nơi khác, đến dòng {last}",
     "{count} heads kept elsewhere fit, up to line {last}",
 )
+LOG_KILLED = (
+    "trước dòng {line}, tiến trình HSM bị ngắt; nhật ký không mất gì",
+    "before line {line} the HSM was killed; nothing of the log is missing",
+)
+LOG_POWER = (
+    "trước dòng {line}, máy mất điện; có thể thiếu tới 10 ms nhật ký cuối trước dòng đó",
+    "before line {line} the power was cut; up to the last 10 ms of the log before it may be missing",
+)
 LOG_TORN = ("dòng cuối dở dang: {bytes} byte", "unfinished last line: {bytes} bytes")
 
 
