@@ -96,7 +96,7 @@ def order(
         _extend(session, row, card, causes, now)
         audit.append(session, actor, "card.update_extended", str(card.uuid), _told(row.id, causes), now)
     if jobs is not None:
-        jobs.allocate(str(row.id))
+        jobs.allocate(str(row.id), bytes.fromhex(card.stock_serial or ""))
     return row
 
 

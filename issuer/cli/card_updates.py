@@ -73,6 +73,8 @@ def outdated(
     """Show the cards that wait for an update, or write them into a file; and how far it has come."""
     desk = desk_of(context)
     jobs = allocator(desk.config) if open_jobs else None
+    if open_jobs and jobs is None:
+        raise Refused("cards.no_allocator")
     with database.reading(desk.factory) as session:
         waiting = list(outdated_cards.waiting(session, desk.actor, desk.now(), agency))
         told = outdated_cards.progress(session, desk.actor, desk.now(), agency)
