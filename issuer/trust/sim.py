@@ -251,6 +251,16 @@ class Ceremony(Sim):
             except client.NeedsQuorum:
                 return cast(bytes, self._agreed("sign", [label, use, data]))
 
+    def sign_many(self, label: str, use: str, data: Sequence[bytes]) -> list[bytes]:
+        """Sign each of several; what a root key signs together, persons agree to together."""
+        with _translated():
+            if use != ROOT_USE:
+                return self._user.sign_many(label, use, data)
+            try:
+                return self._officer.sign_many(label, use, data)
+            except client.NeedsQuorum:
+                return cast(list[bytes], self._agreed("sign_many", [label, use, list(data)]))
+
     def set_state(self, label: str, state: str) -> None:
         """Lead a key one step on in its life."""
         with _translated():
@@ -262,16 +272,6 @@ class Ceremony(Sim):
         except client.NoSuchKey:
             return False
         return True
-    def sign_many(self, label: str, use: str, data: Sequence[bytes]) -> list[bytes]:
-        """Sign each of several; what a root key signs together, persons agree to together."""
-        with _translated():
-            if use != ROOT_USE:
-                return self._user.sign_many(label, use, data)
-            try:
-                return self._officer.sign_many(label, use, data)
-            except client.NeedsQuorum:
-                return cast(list[bytes], self._agreed("sign_many", [label, use, list(data)]))
-
 
     def _agreed(self, op: str, args: list[Any]) -> Any:
         """Propose to the other persons and wait for them; outright NeedsQuorum where nobody could be told."""
