@@ -1,4 +1,4 @@
-"""The command `issuer`: assembles the commands of the parts, sets logging up, turns refusals into exit codes.
+"""The command `issuer`: assembles the commands of the parts, sets logging up.
 
 Exit 0 done, 1 failed or refused, 2 wrong usage or settings.
 """
@@ -7,20 +7,17 @@ import importlib
 import logging
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from sqlalchemy.exc import DBAPIError
-from typer.exceptions import Abort, TyperException
 
-from issuer.cli.common import Desk, translate
-from issuer.errors import ConfigError, IssuerError
-from issuer.messages.catalogue import Language, hint, text
+from cardlink.language.catalogue import Language, chosen_language
+from issuer.cli import usage
+from issuer.cli.common import Desk
 
 LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
-NO_TABLE = ("no such table", "does not exist", "no such column")
 
 PARTS = {
     "init": "db", "config": "db", "db": "db", "users": "accounts", "agencies": "agencies", "positions": "agencies",
@@ -69,54 +66,7 @@ def main() -> int:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command; answers its exit code."""
-    lang = _language(arguments, os.environ)
-    command = typer.main.get_command(assemble(arguments))
-    translate(command, lang)
-    try:
-        answer = command.main(args=list(arguments), prog_name="issuer", standalone_mode=False)
-    except IssuerError as error:
-        return _complain(error, lang)
-    except TyperException as error:
-        said = error.format_message()
-        if said:
-            _write("error", said[0].lower() + said[1:].rstrip("."))
-        return 2
-    except DBAPIError as error:
-        why = str(error.orig).strip().splitlines()[0]
-        code = "database.not_ready" if any(sign in why for sign in NO_TABLE) else "database.unreachable"
-        logging.getLogger(__name__).debug("database error", exc_info=error)
-        return _complain(ConfigError(code, why=why), lang, exit_code=1)
-    except (Abort, KeyboardInterrupt):
-        return 130
-    return answer if isinstance(answer, int) else 0
-
-
-def _complain(error: IssuerError, lang: str, exit_code: int | None = None) -> int:
-    _write("error", text(error.code, lang, **error.facts))
-    findings = error.facts.get("findings")
-    for finding in findings if isinstance(findings, tuple) else ():
-        _write("error", "  " + text(finding.code, lang, **finding.facts))
-    advice = hint(error.code, lang, **error.facts)
-    if advice is not None:
-        _write("hint", advice)
-    if exit_code is not None:
-        return exit_code
-    return 2 if isinstance(error, ConfigError) else 1
-
-
-def _write(kind: str, what: str) -> None:
-    print(f"issuer: {kind}: {what}", file=sys.stderr)
-
-
-def _language(arguments: Sequence[str], environ: Mapping[str, str]) -> str:
-    """The language before the arguments are parsed: help and usage errors need it too."""
-    told = environ.get("THEMO_LANG", "")
-    for place, argument in enumerate(arguments):
-        if argument == "--lang" and place + 1 < len(arguments):
-            told = arguments[place + 1]
-        elif argument.startswith("--lang="):
-            told = argument.removeprefix("--lang=")
-    return Language(told) if told in set(Language) else Language.VI
+    return usage.run("issuer", assemble(arguments), arguments, chosen_language(arguments, os.environ))
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "issuer": ("cardlink", "hsm_sim.client"),
     "issuer.station": ("cardlink",),
     "reader_daemon": ("cardlink",),
-    "web": ("issuer", "cardlink.errors", "cardlink.statements"),
+    "web": ("issuer", "cardlink.errors", "cardlink.language", "cardlink.statements"),
     "demo": ("",),
     "bench": ("",),
 }

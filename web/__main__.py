@@ -6,20 +6,21 @@ import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated
 
 import typer
 from flask import Flask
 from gunicorn.app.base import BaseApplication
 
+from cardlink.language.catalogue import Language, chosen_language
 from issuer import config as settings
 from issuer import database
-from issuer.errors import IssuerError
-from issuer.messages import catalogue
+from issuer.cli import usage
 from issuer.trust.connect import connect
 from web.app import create_app
 from web.site import Parts
 
-app = typer.Typer(help="Thẻ Mở: trang quản lý và trang kiểm tra thẻ (console and public page).", no_args_is_help=True)
+app = typer.Typer(help="cli.web.about", no_args_is_help=True, add_completion=False)
 
 
 class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
@@ -52,39 +53,33 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
 
 @app.callback()
 def _root() -> None:
-    """Thẻ Mở: trang quản lý và trang kiểm tra thẻ."""
+    """What stands before every command."""
 
 
-@app.command()
+@app.command(help="cli.web.serve")
 def serve(
-    config: Path | None = typer.Option(None, "--config", help="Tệp thiết lập TOML (settings)."),
-    pin_fd: int | None = typer.Option(None, "--pin-fd", help="Đọc mã PIN của HSM từ descriptor này."),
-    threads: int = typer.Option(8, min=1, max=64, help="Số luồng (threads)."),
-    lang: str = typer.Option("vi", help="vi | en"),
-    verbose: bool = typer.Option(False, "--verbose", "-v"),
+    config: Annotated[Path | None, typer.Option(help="cli.option.config")] = None,
+    pin_fd: Annotated[int | None, typer.Option(help="cli.web.pin_fd")] = None,
+    threads: Annotated[int, typer.Option(min=1, max=64, help="cli.web.threads")] = 8,
+    lang: Annotated[Language | None, typer.Option(help="cli.option.lang", envvar="THEMO_LANG")] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="cli.web.verbose")] = False,
 ) -> None:
     """Serve until ended. The HSM's PIN comes from --pin-fd or hsm.pin_file, never from an argument."""
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, stream=sys.stderr)
     logging.getLogger("issuer.trust").setLevel(logging.INFO)  # which HSM was opened, and what it leaves to us
-    try:
-        loaded = settings.load(config, os.environ)
-        if pin_fd is not None:
-            loaded = replace(loaded, hsm_pin_fd=pin_fd)
-        factory = database.session_factory(database.engine(loaded))
-        made = create_app(Parts(loaded, factory, connect(loaded), lambda: datetime.now(UTC)))
-    except IssuerError as error:
-        typer.echo(f"themo-web: error: {catalogue.text(error.code, lang, **error.facts)}", err=True)
-        hint = catalogue.hint(error.code, lang, **error.facts)
-        if hint:
-            typer.echo(f"themo-web: hint: {hint}", err=True)
-        raise typer.Exit(2) from error
+    loaded = settings.load(config, os.environ)
+    if pin_fd is not None:
+        loaded = replace(loaded, hsm_pin_fd=pin_fd)
+    factory = database.session_factory(database.engine(loaded))
+    made = create_app(Parts(loaded, factory, connect(loaded), lambda: datetime.now(UTC)))
     Server(made, loaded.web_listen, threads).run()
 
 
-def main() -> None:
-    """The installed command."""
-    app()
+def main() -> int:
+    """The installed command; answers its exit code."""
+    arguments = sys.argv[1:]
+    return usage.run("themo-web", app, arguments, chosen_language(arguments, os.environ))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -11,12 +11,12 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from cardlink.errors import Malformed
+from cardlink.language.catalogue import Language
 from cardlink.statements.agency import check_agency_code
 from issuer import ids, policy
 from issuer.accounts.tables import Invitation, User, UserRole, WebSession
 from issuer.audit import log as audit
 from issuer.errors import Conflict, NotFound, Refused
-from issuer.messages.catalogue import Language
 from issuer.policy import EVERYWHERE, Action, Actor, Role
 
 MAX_NAME_CHARS = 100

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import typer
 from rich.console import Console
@@ -20,7 +19,7 @@ from issuer.accounts import users
 from issuer.config import Config
 from issuer.database import SessionFactory
 from issuer.errors import Refused
-from issuer.messages.catalogue import knows, text
+from issuer.messages.catalogue import text
 from issuer.policy import Actor
 
 
@@ -97,20 +96,6 @@ def read_day(value: str) -> date:
         except ValueError:
             continue
     raise Refused("usage.bad_day", value=value)
-
-
-def translate(command: Any, lang: str) -> None:
-    """Put the catalogue's texts where a command and its options name a code as their help."""
-    for name in ("help", "short_help"):
-        code = getattr(command, name, None)
-        if isinstance(code, str) and knows(code, lang):
-            setattr(command, name, text(code, lang))
-    for parameter in command.params:
-        code = getattr(parameter, "help", None)
-        if isinstance(code, str) and knows(code, lang):
-            parameter.help = text(code, lang)
-    for child in getattr(command, "commands", {}).values():
-        translate(child, lang)
 
 
 def _plain(cell: object) -> str:

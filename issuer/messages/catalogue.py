@@ -1,25 +1,14 @@
-"""Texts by code and language, from the TOML files beside this module: `<part>.<language>.toml`, Vietnamese first.
-
-A file's tables are flattened: `[registry] no_photo = "..."` is the code `registry.no_photo`. `{name}` takes a fact. A
-hint for the code `c` is the text `hint.c`.
-"""
+"""The centre's texts by code: the TOML files beside this module, read by the rules of `cardlink.language.catalogue`."""
 
 import logging
-import tomllib
-from collections.abc import Iterator, Mapping
-from enum import StrEnum
-from functools import cache
-from importlib import resources
-from typing import Any
+from collections.abc import Mapping
+
+from cardlink.language.catalogue import read_catalogue
 
 log = logging.getLogger(__name__)
 
 
-class Language(StrEnum):
-    """The languages of the catalogue; Vietnamese is the first."""
-
-    VI = "vi"
-    EN = "en"
+PACKAGE = "issuer.messages"
 
 
 class _Facts(dict[str, object]):
@@ -50,24 +39,6 @@ def knows(code: str, lang: str) -> bool:
     return code in catalogue(lang)
 
 
-@cache
 def catalogue(lang: str) -> Mapping[str, str]:
-    """Every text of one language. A code that stands in two files is a mistake and raises ValueError."""
-    found: dict[str, str] = {}
-    language = Language(lang)
-    for file in sorted(resources.files("issuer.messages").iterdir(), key=lambda entry: entry.name):
-        if not file.name.endswith(f".{language}.toml"):
-            continue
-        for code, template in _flatten("", tomllib.loads(file.read_text(encoding="utf-8"))):
-            if code in found:
-                raise ValueError(f"{file.name}: {code} stands in another file too")
-            found[code] = template
-    return found
-
-
-def _flatten(prefix: str, table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for key, value in table.items():
-        if isinstance(value, dict):
-            yield from _flatten(f"{prefix}{key}.", value)
-        else:
-            yield f"{prefix}{key}", str(value)
+    """Every text of one language."""
+    return read_catalogue(PACKAGE, lang)

@@ -205,9 +205,9 @@ def test_a_whole_agency_is_asked_for_approved_and_given_blanks(office: Office) -
 
 def test_two_ways_to_name_them_are_not_mixed_and_nothing_waiting_is_said(office: Office) -> None:
     _, err = office.issuer("cards", "approve", login="duyet", code=1)
-    assert "một yêu cầu hoặc một cơ quan" in err
+    assert "một đề nghị hoặc một cơ quan" in err
     _, err = office.issuer("cards", "approve", "--agency", HOME, login="duyet", code=1)
-    assert "không có yêu cầu nào" in err
+    assert "không có đề nghị nào" in err
 
 
 def test_a_card_that_does_not_exist_is_said_so(office: Office) -> None:

@@ -2,8 +2,8 @@
 
 import pytest
 
+from cardlink.language.catalogue import Language
 from issuer.messages import catalogue
-from issuer.messages.catalogue import Language
 from reader_daemon.reasons import TEXTS, text
 
 PREFIX = "page.door.reason."

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from cardlink.gp.inventory import LifeCycle
+from cardlink.language.catalogue import Language
 from cardlink.piv import commands as piv
 from cardlink.piv.objects import encode_certificate
 from cardlink.piv.tables import CONTAINERS, KEYS, Algorithm, KeyRef
@@ -20,7 +21,7 @@ from cardlink.piv.yubico import Origin
 from cardos.__main__ import main
 from cardos.factory import make_blank
 from cardos.image import FileStore
-from cardos.messages.catalogue import Language, Texts
+from cardos.messages.catalogue import Texts
 from cardos.picture import as_text, view_of
 from cardos.picture_svg import as_html, as_svg
 from cardos.piv.auth import default_pin_policy as policy

@@ -11,6 +11,7 @@ import pytest
 from cardlink.errors import LinkLost
 from cardlink.iso7816.apdu import Command, Ins, split_chain
 from cardlink.iso7816.sw import SW
+from cardlink.language.catalogue import Language
 from cardlink.piv import commands as piv
 from cardlink.piv.tables import CONTAINERS, KEYS, Access, Interface
 from cardlink.piv.yubico import Origin
@@ -19,7 +20,7 @@ from cardos.__main__ import main
 from cardos.card import Card
 from cardos.control import ask, obey, run_control
 from cardos.factory import make_blank
-from cardos.messages.catalogue import Language, Texts
+from cardos.messages.catalogue import Texts
 from cardos.piv.auth import default_pin_policy
 from cardos.piv.keys import generate, save_private
 from cardos.records import SlotKey, StoredObject

@@ -5,22 +5,31 @@ import ast
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
 import cardos.__main__
 import demo.options
 import hsm_sim.__main__
+import issuer.__main__
 import reader_daemon.__main__
+import web.__main__
 from cardlink.language.catalogue import Language, chosen_language, read_catalogue, retold
 from cardlink.language.parser import PACKAGE, PARSERS
 from cardos.messages.catalogue import Texts
+from issuer.cli import usage
 
 PARSER_OF: dict[str, Callable[[Language], argparse.ArgumentParser]] = {
     "cardos": lambda lang: cardos.__main__.make_parser(Texts(lang)),
     "hsm-sim": hsm_sim.__main__.make_parser,
     "reader-daemon": reader_daemon.__main__.make_parser,
     "./run demo": demo.options.make_parser,
+}
+TYPER: dict[str, Callable[[], Any]] = {
+    "issuer": lambda: typer.main.get_command(issuer.__main__.assemble([])),
+    "themo-web": lambda: typer.main.get_command(web.__main__.app),
 }
 # What libraries frame help with, and words no Vietnamese text has.
 FRAMING = re.compile(
@@ -40,29 +49,36 @@ PROGRAMMERS = re.compile(
 )
 
 
-def pages(parser: argparse.ArgumentParser) -> Iterator[tuple[str, str, argparse.ArgumentParser]]:
+def pages(program: str, lang: Language) -> Iterator[tuple[str, str, argparse.ArgumentParser]]:
     """The program's help and that of each command below it."""
-    yield parser.prog, parser.format_help(), parser
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            for child in action.choices.values():
-                yield from pages(child)
+    waiting = [PARSER_OF[program](lang)] if program in PARSER_OF else list(below(TYPER[program](), program, lang))
+    for parser in waiting:
+        yield parser.prog, parser.format_help(), parser
+        for action in parser._actions if program in PARSER_OF else ():
+            if isinstance(action, argparse._SubParsersAction):
+                waiting += action.choices.values()
 
 
-@pytest.mark.parametrize("program", PARSER_OF)
+def below(command: Any, path: str, lang: Language) -> Iterator[argparse.ArgumentParser]:
+    """A command of typer's and all below it, as what explains them."""
+    yield usage.parser_of(command, path, lang)
+    for name, child in getattr(command, "commands", {}).items():
+        yield from below(child, f"{path} {name}", lang)
+
+
+@pytest.mark.parametrize("program", [*PARSER_OF, *TYPER])
 def test_no_help_has_an_english_word_in_vietnamese(program: str) -> None:
-    found = {
-        prog: words
-        for prog, page, _ in pages(PARSER_OF[program](Language.VI))
-        if (words := FRAMING.findall(TYPED.sub(" ", page.replace(program, ""))))
-    }
+    told = [(prog, page) for prog, page, _ in pages(program, Language.VI)]
+    names = {name for prog, _ in told for name in prog.split()} | {"command"}  # the last: a kind of key
+    found = {prog: words for prog, page in told if (words := set(FRAMING.findall(TYPED.sub(" ", page))) - names)}
     assert found == {}
 
 
-@pytest.mark.parametrize("program", PARSER_OF)
+@pytest.mark.parametrize("program", [*PARSER_OF, *TYPER])
 def test_every_command_and_option_is_explained_in_both_languages(program: str) -> None:
-    pairs = zip(pages(PARSER_OF[program](Language.VI)), pages(PARSER_OF[program](Language.EN)), strict=True)
-    for (prog, _, vietnamese), (_, _, english) in pairs:
+    for (prog, _, vietnamese), (_, _, english) in zip(
+        pages(program, Language.VI), pages(program, Language.EN), strict=True
+    ):
         assert vietnamese.description, prog
         assert vietnamese.description != english.description, prog
         for ours, theirs in zip(vietnamese._actions, english._actions, strict=True):
@@ -143,3 +159,45 @@ def test_vietnamese_comes_first_and_an_argument_before_the_environment() -> None
     assert chosen_language(["list", "--lang", "vi"], {"THEMO_LANG": "en"}) == "vi"
     assert chosen_language(["--lang=en"], {}) == "en"
     assert chosen_language([], {"THEMO_LANG": "fr"}) == "vi"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--bogus"], "không có tùy chọn --bogus"),
+        (["people", "serch"], "không có lệnh 'serch' (có phải: 'search')"),
+        (["people", "bogus"], "không có lệnh 'bogus'"),
+        (["people", "search", "--limit", "0"], "'--limit': ít nhất là 1"),
+        (["people", "search", "--limit", "1001"], "'--limit': nhiều nhất là 1000"),
+        (["people", "search", "--limit", "x"], "'--limit': phải là số nguyên"),
+        (["people", "search", "--limit"], "'--limit' cần một giá trị"),
+        (["people", "search", "--afte", "x"], "không có tùy chọn --afte (có phải: --after"),
+        (["people", "search", "--state", "x"], "'--state': 'x' không dùng được (chọn: 'declared'"),
+        (["people", "import", "x", "--dry-run=1"], "'--dry-run' không nhận giá trị"),
+        (["people", "show"], "thiếu 'SỐ'"),
+        (["people", "show", "1", "2"], "thừa 2"),
+        (["people", "check"], "thiếu '--agency'"),
+        (["cards", "approve", "no-uuid"], "'ĐỀ_NGHỊ': phải là UUID"),
+        (["--lang", "fr", "people", "show", "1"], "'--lang' ('THEMO_LANG'): 'fr' không dùng được (chọn: 'vi', 'en')"),
+    ],
+)
+def test_what_typer_says_of_wrong_usage_is_said_in_the_users_language(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str
+) -> None:
+    monkeypatch.delenv("THEMO_LANG", raising=False)
+    assert issuer.__main__.run(arguments) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"issuer: error: cách gọi sai: {said}")
+    assert "\nissuer: hint: xem: issuer" in told
+    monkeypatch.setenv("THEMO_LANG", "en")
+    assert issuer.__main__.run(arguments) == 2
+    assert capsys.readouterr().err.startswith("issuer: error: ")
+
+
+@pytest.mark.parametrize("arguments", [[], ["people"], ["doors", "rule"]])
+def test_a_group_without_a_command_explains_itself_with_exit_2(
+    capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    assert issuer.__main__.run(arguments) == 2
+    assert "các lệnh:" in capsys.readouterr().out
+    assert issuer.__main__.run([*arguments, "--help"]) == 0

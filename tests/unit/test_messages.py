@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from cardlink.language.catalogue import Language
 from issuer.messages import catalogue
-from issuer.messages.catalogue import Language, hint, text
+from issuer.messages.catalogue import hint, text
 from issuer.registry.freshness import Reason
 from issuer.registry.tables import RecordState
 
@@ -41,7 +42,7 @@ def test_every_code_that_is_said_has_a_text(lang: str) -> None:
     known = catalogue.catalogue(lang)
     missing = [
         f"{path.relative_to(ROOT)}:{line} {code}"
-        for path in sorted((ROOT / "issuer").rglob("*.py"))
+        for path in sorted([*(ROOT / "issuer").rglob("*.py"), ROOT / "web" / "__main__.py"])
         for code, line in said_in(path)
         if code not in known
     ]
@@ -54,7 +55,8 @@ def test_both_languages_say_the_same_with_the_same_blanks() -> None:
         for lang in Language
     }
     assert sorted(blanks["vi"].keys() ^ blanks["en"].keys()) == []
-    assert [code for code, found in blanks["vi"].items() if found != blanks["en"][code]] == []
+    ours = {code: found for code, found in blanks["vi"].items() if not code.startswith("typer.")}
+    assert [code for code, found in ours.items() if found != blanks["en"][code]] == []
 
 
 def test_every_hint_belongs_to_a_text() -> None:
