@@ -26,7 +26,7 @@ from cardlink.iso7816.apdu import decode_command
 from cardlink.iso7816.sw import SUCCESS_BYTES
 from hsm_sim.core import Hsm, Peer, Spec, Target, by_label, by_session, no_key
 from hsm_sim.errors import BadRequest, Denied, NoSuchKey, NotAllocated, SessionLost, WrongAnswer
-from hsm_sim.keys import Key, Use
+from hsm_sim.keys import Key, KeyState, Use
 from hsm_sim.meter import TELLING_PINS
 from hsm_sim.policy import Op
 from hsm_sim.sessions import CardSession
@@ -40,6 +40,7 @@ PIN_WINDOW_S = 900
 """How long a PIN may be told after the allocator has let it."""
 CARD_KEY_BITS = (128, 192, 256)
 USE_OF_KEY_SET = {"transport": Use.TRANSPORT, "card": Use.CARD_MASTER}
+_ENDED = (KeyState.DEACTIVATED, KeyState.COMPROMISED)
 
 
 def _open_session(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> list[Any]:
@@ -61,7 +62,9 @@ def _open_session(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> list
     channel = HostChannel.of_keys(keys, host_challenge, answer, level)
     _bind(hsm, job, kdd)
     session = int.from_bytes(hsm.random(6), "big") or 1
-    peer.sessions[session] = CardSession(channel, job, USE_OF_KEY_SET[key_set], kdd, answer.kvn, keys.dek)
+    opened = CardSession(channel, job, USE_OF_KEY_SET[key_set], kdd, answer.kvn, keys.dek)
+    opened.is_last = target.key.info.state is not KeyState.ACTIVE
+    peer.sessions[session] = opened
     return [session, channel.authentication]
 
 
@@ -144,10 +147,18 @@ def _session(target: Target) -> CardSession:
     return target.session
 
 
+def _lasting(target: Target) -> CardSession:
+    """A session that may do more than replace its own keys: not one under a master key that has ended."""
+    session = _session(target)
+    if session.is_last:
+        raise Denied("the master key of this session has ended: it puts keys of another one into their place alone")
+    return session
+
+
 def _wrap(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> bytes:
     command = decode_command(args[1])
     check_is_plain(command)
-    return _session(target).channel.wrap(command)
+    return _lasting(target).channel.wrap(command)
 
 
 def _unwrap(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> bytes:
@@ -158,7 +169,7 @@ def _wrap_chain(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> list[b
     commands = [decode_command(one) for one in _byte_strings(args[1])]
     for command in commands:
         check_is_plain(command)
-    return _session(target).channel.wrap_chain(commands)
+    return _lasting(target).channel.wrap_chain(commands)
 
 
 def _unwrap_chain(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> list[bytes]:
@@ -223,7 +234,9 @@ def _same_card(target: Target, kdd: bytes) -> CardSession:
 
 def _put_secret(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> bytes:
     _, kind, label, kdd, kvn, factory = args
-    session = _session(target) if kdd is None else _same_card(target, kdd)
+    session = _lasting(target)
+    if kdd is not None:
+        _same_card(target, kdd)
     if not session.channel.level & Level.C_ENC:
         raise Denied("secrets go over an encrypted channel only")
     if kind in ("9b", "puk"):
@@ -319,9 +332,14 @@ def _check_values(hsm: Hsm, target: Target, kdd: bytes, kvn: int, key_bits: int)
 
 
 def by_opening_key(hsm: Hsm, peer: Peer, args: list[Any]) -> Target:
-    """The transport set or master key that opens a session, named with its job."""
-    target = by_label(hsm, peer, args[2:3])
-    return target._replace(subject=f"{args[0][:JOB_MAX_CHARS]} {target.subject}")
+    """The transport set or master key that opens a session, named with its job.
+
+    A master key that has ended still opens the cards that bear its keys: how else would they get others.
+    """
+    key = hsm.state.keys.get(args[2])
+    if key is None or key.info.use is not Use.CARD_MASTER or key.info.state not in _ENDED:
+        key = hsm.find_key(args[2])
+    return Target(key.info.use, f"{args[0][:JOB_MAX_CHARS]} {args[2]}", key)
 
 
 def _opened(args: list[Any]) -> str:

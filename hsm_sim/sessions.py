@@ -8,7 +8,10 @@ from hsm_sim.keys import Use
 
 @dataclass(slots=True)
 class CardSession:
-    """One session of one personalisation job with one card. `kvn` is the newest key version known on the card."""
+    """One session of one job with one card. `kvn` is the newest key version known on the card.
+
+    `is_last`: its master key has ended, and the session is for the PUT KEY that puts other keys into their place.
+    """
 
     channel: HostChannel
     job: str
@@ -17,3 +20,4 @@ class CardSession:
     kvn: int
     dek: bytes = field(repr=False)
     put_keys_answer: bytes = b""
+    is_last: bool = False

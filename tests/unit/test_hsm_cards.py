@@ -91,6 +91,39 @@ def test_keys_are_rotated_from_transport_to_the_cards_own_and_open_the_next_sess
     assert hsm.call(user, "unwrap", [session, b"\x90\x00"]) == b"\x90\x00"
 
 
+@pytest.mark.parametrize("state", ["deactivated", "compromised"])
+def test_a_master_that_has_ended_opens_its_cards_for_the_put_key_of_another_and_for_nothing_else(
+    hsm: Hsm, user: Peer, state: str
+) -> None:
+    hsm.call(OFFICER, "generate", ["next", "aes-256", "card-master", [], [0, 0, 0], True])
+    own, following = (derive_card_keys(hsm.state.keys[one].secret, KDD, 0x01) for one in ("master", "next"))
+    hsm.call(OFFICER, "set_state", ["master", state])
+    session = open_with(hsm, user, CardEnd(own, kvn=0x01), key_set="card")
+    read = Command(0x80, 0xCA, 0x00, 0xE0).encode()
+    refused: list[tuple[str, list[Any]]] = [
+        ("wrap", [session, read]),
+        ("wrap_chain", [session, [read]]),
+        *(("put_secret", [session, kind, "next", KDD, 0x01, None]) for kind in ("9b", "puk", "pin", "verify-pin")),
+    ]
+    for op, args in refused:
+        with pytest.raises(Denied, match="has ended"):
+            hsm.call(user, op, args)
+    for op, args in (("put_keys", [session, "master", KDD, 2, 1, 256]), ("derive_check", ["master", KDD, 1, 256])):
+        with pytest.raises(NoSuchKey):
+            hsm.call(user, op, args)
+    card = CardEnd(own, kvn=0x01)
+    session = open_with(hsm, user, card, key_set="card")
+    card.transmit(hsm.call(user, "put_keys", [session, "next", KDD, 0x01, 0x01, 256]))
+    put_key = parse_put_key(card.seen[-1])
+    assert StaticKeys(*(one.decrypt(own.dek) for one in put_key.keys)) == following
+
+
+def test_a_transport_set_that_has_ended_opens_nothing(hsm: Hsm, user: Peer) -> None:
+    hsm.call(OFFICER, "set_state", ["batch", "compromised"])
+    with pytest.raises(NoSuchKey):
+        open_with(hsm, user, CardEnd(TRANSPORT))
+
+
 @pytest.mark.parametrize("answer", [b"", b"\x31" + bytes(9), b"\x30"])
 def test_wrong_key_check_values_end_the_session(hsm: Hsm, user: Peer, answer: bytes) -> None:
     card = CardEnd(TRANSPORT)
