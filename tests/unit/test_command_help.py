@@ -2,7 +2,9 @@
 
 import argparse
 import ast
+import os
 import re
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from cardlink.language.parser import PACKAGE, PARSERS
 from cardos.messages.catalogue import Texts
 from issuer.cli import usage
 
+ROOT = Path(__file__).resolve().parent.parent.parent
 PARSER_OF: dict[str, Callable[[Language], argparse.ArgumentParser]] = {
     "cardos": lambda lang: cardos.__main__.make_parser(Texts(lang)),
     "hsm-sim": hsm_sim.__main__.make_parser,
@@ -201,3 +204,19 @@ def test_a_group_without_a_command_explains_itself_with_exit_2(
     assert issuer.__main__.run(arguments) == 2
     assert "các lệnh:" in capsys.readouterr().out
     assert issuer.__main__.run([*arguments, "--help"]) == 0
+
+
+def test_run_explains_itself_in_both_languages() -> None:
+    def told(*arguments: str, lang: str = "") -> subprocess.CompletedProcess[str]:
+        environ = {"PATH": os.environ["PATH"], "THEMO_LANG": lang}
+        return subprocess.run(["./run", *arguments], cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+
+    vietnamese, english = told("help").stdout, told("help", lang="en").stdout
+    assert told("help", "--lang", "en").stdout == english
+    named = [set(re.findall(r"(?m)^\./run ([a-z]+)", page)) for page in (vietnamese, english)]
+    assert named[0] == named[1]
+    assert named[0] >= {"demo", "test", "check", "bench", "exec"}
+    assert not re.search(r"(?i)\b(set up|show|the|make|what|inside)\b", vietnamese)
+    wrong = told("nonsense")
+    assert (wrong.returncode, wrong.stderr.splitlines()[0]) == (2, "run: error: không có lệnh tên 'nonsense'")
+    assert told("soak", "nonsense", lang="en").stderr.startswith("run: error: no soak named 'nonsense'")
