@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from hsm_sim.connection import Connection
@@ -29,6 +30,7 @@ from hsm_sim.errors import (
 )
 from hsm_sim.keys import NO_TERMS, KeyInfo, KeyState, Kind, Role, Terms, Use
 from hsm_sim.policy import Op
+from hsm_sim.random_page import RandomPage
 
 __all__ = [
     "BadRequest",
@@ -144,6 +146,10 @@ class Client(Connection):
     sessions die with their connection, and their calls then raise SessionLost.
     """
 
+    def __init__(self, socket_path: Path | str, role: Role | str, pin: str, wait_s: float = 5.0) -> None:
+        super().__init__(socket_path, role, pin, wait_s)
+        self._page = RandomPage(self._draw)
+
     # --- keys
 
     def generate(
@@ -232,7 +238,10 @@ class Client(Connection):
         return LogHead(*self.call(Op.LOG_HEAD))
 
     def random(self, size: int) -> bytes:
-        """Random bytes of the HSM, 1 to 1,024."""
+        """Random bytes of the HSM, 1 to 1,024; fetched a page ahead."""
+        return self._page.take(size)
+
+    def _draw(self, size: int) -> bytes:
         result: bytes = self.call(Op.RANDOM, [size])
         return result
 
