@@ -6,8 +6,8 @@ was started afresh. Handles are kept, as a search costs more than a signature.
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import Any
 
@@ -17,6 +17,7 @@ from pkcs11.util.ec import encode_named_curve_parameters
 
 from cardlink.gp.keys import filled_up
 from cardlink.gp.scp03 import BLOCK_BYTES, KEY_BYTES
+from issuer.trust.pkcs11_errors import STALE, in_our_words, refusal_of
 from issuer.trust.pkcs11_keys import (
     AES,
     CARD_MASTER,
@@ -34,6 +35,7 @@ from issuer.trust.pkcs11_keys import (
     is_kept,
     is_made_inside,
 )
+from issuer.trust.pkcs11_login import find_token, log_in
 from issuer.trust.pkcs11_notes import Notes
 from issuer.trust.pkcs11_wire import DEVICE_LOST, Refused
 
@@ -44,57 +46,22 @@ EDWARDS25519 = bytes.fromhex("06032b6570")
 PRIVATE = {Attribute.PRIVATE: True}
 """Goes into every search: what is not private may have been put there without a PIN."""
 KEPT = {Attribute.PRIVATE: True, Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False, Attribute.MODIFIABLE: False}
+UNUSED = dict.fromkeys(
+    (Attribute.DECRYPT, Attribute.VERIFY, Attribute.WRAP, Attribute.UNWRAP, Attribute.DERIVE), False
+)
+"""What a loaded key is not for: where nothing is said, devices allow it."""
 FIXED = {Attribute.PRIVATE: True, Attribute.MODIFIABLE: False}
-
-_GONE = (
-    pkcs11.DeviceRemoved,
-    pkcs11.DeviceError,
-    pkcs11.TokenNotPresent,
-    pkcs11.TokenNotRecognised,
-    pkcs11.SessionHandleInvalid,
-    pkcs11.SessionClosed,
-    pkcs11.UserNotLoggedIn,
-    pkcs11.GeneralError,
-    pkcs11.FunctionFailed,
-    pkcs11.SlotIDInvalid,
-    pkcs11.NoSuchToken,
-)
-_STALE = (pkcs11.ObjectHandleInvalid, pkcs11.KeyHandleInvalid)
-_CODES: tuple[tuple[type[pkcs11.PKCS11Error], str], ...] = (
-    (pkcs11.PinLocked, "pin-locked"),
-    (pkcs11.PinIncorrect, "wrong-pin"),
-    (pkcs11.PinInvalid, "wrong-pin"),
-    (pkcs11.PinLenRange, "wrong-pin"),
-)
-
-
-@contextmanager
-def in_our_words() -> Iterator[None]:
-    """Raise what the library raises as Refused."""
-    try:
-        yield
-    except pkcs11.PKCS11Error as error:
-        raise refusal_of(error) from error
-
-
-def refusal_of(error: pkcs11.PKCS11Error) -> Refused:
-    """The refusal for an error of the library."""
-    name = type(error).__name__
-    detail = f"{name}: {error}" if str(error) else name
-    if isinstance(error, _GONE):
-        return Refused(DEVICE_LOST, detail)
-    return Refused(next((code for kind, code in _CODES if isinstance(error, kind)), "error"), detail)
 
 
 class Device:
     """A token with its user logged in."""
 
     def __init__(self, module: str, token: str, pin: str) -> None:
+        found = find_token(module, token)
+        self._session = log_in(found, pin)
         with in_our_words():
-            library = pkcs11.lib(module)
-            found = library.get_token(token_label=token)
-            self._session = found.open(rw=True, user_pin=pin)
             self._mechanisms = frozenset(found.slot.get_mechanisms())
+        self._pin = pin
         self.product = f"{found.manufacturer_id} {found.model} {'.'.join(map(str, found.firmware_version))}".strip()
         self._notes = Notes(self._session)
         self._known: dict[str, Entry] = {}
@@ -134,28 +101,32 @@ class Device:
             raise Refused(DEVICE_LOST, f"{self._seen}, which was there, is not")
 
     def entries(self) -> list[Entry]:
-        """Every key, by its label."""
-        self._require_token()
-        found = self._search({})
+        """Every key, by its label, to be told of: of a pair the public half alone is looked at."""
+        found = self._search({Attribute.CLASS: ObjectClass.PUBLIC_KEY}, {Attribute.CLASS: ObjectClass.SECRET_KEY})
+        if self._seen not in (None, *found):
+            raise Refused(DEVICE_LOST, f"{self._seen}, which was there, is not")
         return [found[label] for label in sorted(found)]
 
-    def _search(self, attributes: dict[Attribute, Any]) -> dict[str, Entry]:
+    def _search(self, *searches: dict[Attribute, Any]) -> dict[str, Entry]:
+        label = searches[0].get(Attribute.LABEL)
         with in_our_words():
-            found = gather(list(self._session.get_objects({**attributes, **PRIVATE})))
-            for label, state in self._notes.states(attributes.get(Attribute.LABEL)).items():
-                if label in found:
-                    found[label].state = state
+            found = gather([one for search in searches for one in self._session.get_objects({**search, **PRIVATE})])
+            for name, state in self._notes.states(label).items():
+                if name in found:
+                    found[name].state = state
         return found
 
     def using(self, label: str, act: Callable[[Entry], Any]) -> Any:
         """Do something with a key. A handle that another process made stale is looked up again, once."""
         entry = self.find(label)
-        with in_our_words():
-            try:
-                return act(entry)
-            except _STALE:
-                self._known.clear()
+        try:
+            return act(entry)
+        except STALE:
+            self._known.clear()
+            with in_our_words():
                 return act(self.find(label))
+        except pkcs11.PKCS11Error as error:
+            raise refusal_of(error) from error
 
     def generate(self, label: str, kind: str, use: str, scope: tuple[str, ...]) -> Entry:
         """Make a key inside. Raises Refused for a label in use and for what the device cannot keep."""
@@ -212,6 +183,7 @@ class Device:
                         Attribute.ID: own.encode(),
                         Attribute.LABEL: label,
                         Attribute.VALUE: value,
+                        **UNUSED,
                         Attribute.SIGN: part != "dek",
                         Attribute.ENCRYPT: part == "dek",
                         **KEPT,
@@ -278,15 +250,18 @@ class Device:
         def sign(entry: Entry) -> list[bytes]:
             if entry.mark.use != use or entry.mark.kind not in SIGNING_KINDS:
                 raise Refused("denied", f"{label} is no key for {use}")
-            key = entry.work()
-            if entry.mark.kind == ED25519:
-                return [key.sign(one, mechanism=Mechanism.EDDSA) for one in data]
-            if Mechanism.ECDSA_SHA256 in self._mechanisms:
-                return [key.sign(one, mechanism=Mechanism.ECDSA_SHA256) for one in data]
-            return [key.sign(hashlib.sha256(one).digest(), mechanism=Mechanism.ECDSA) for one in data]
+            return self._sign_with(entry, data)
 
         signed: list[bytes] = self.using(label, sign)
         return signed
+
+    def _sign_with(self, entry: Entry, data: Sequence[bytes]) -> list[bytes]:
+        key, pin = entry.work(), entry.pin_of(self._pin)
+        if entry.mark.kind == ED25519:
+            return [key.sign(one, mechanism=Mechanism.EDDSA, pin=pin) for one in data]
+        if Mechanism.ECDSA_SHA256 in self._mechanisms:
+            return [key.sign(one, mechanism=Mechanism.ECDSA_SHA256, pin=pin) for one in data]
+        return [sign_digest_with(key, hashlib.sha256(one).digest(), pin) for one in data]
 
     def sign_digest(self, label: str, use: str, digest: bytes) -> bytes:
         """Sign data of this SHA-256 with ES256: r ‖ s. Keys of use `ca` alone, and no more than that."""
@@ -294,8 +269,7 @@ class Device:
         def sign(entry: Entry) -> bytes:
             if (entry.mark.use, use) != (AUTHORITY_USE, AUTHORITY_USE) or len(digest) != hashlib.sha256().digest_size:
                 raise Refused("denied", f"{label} signs no digest")
-            signature: bytes = entry.work().sign(digest, mechanism=Mechanism.ECDSA)
-            return signature
+            return sign_digest_with(entry.work(), digest, entry.pin_of(self._pin))
 
         signed: bytes = self.using(label, sign)
         return signed
@@ -363,6 +337,12 @@ class Device:
         """Log out and let go of the token. One that is gone already is no error."""
         with suppress(pkcs11.PKCS11Error):
             self._session.close()
+
+
+def sign_digest_with(key: Any, digest: bytes, pin: str | None) -> bytes:
+    """ES256 of a SHA-256 made here: what every device with P-256 can do."""
+    signature: bytes = key.sign(digest, mechanism=Mechanism.ECDSA, pin=pin)
+    return signature
 
 
 def is_root(use: str) -> bool:

@@ -1,20 +1,21 @@
 """How a key of ours stands in a PKCS#11 token: which objects it is, and where its kind, use and scope are kept.
 
 They are kept in CKA_ID, beside the value they belong to and in the same object: made with the key in one call, and as
-fixed as the device can make it (CKA_MODIFIABLE false). The label is CKA_LABEL. Objects without our mark are others'.
+fixed as the device can make it (CKA_MODIFIABLE false), in words that a person reads. The label is CKA_LABEL. Objects
+without our mark are others'.
 """
 
+import re
 import secrets
 from dataclasses import dataclass, field
 from typing import Any
 
-import cbor2
 import pkcs11
-from pkcs11 import Attribute, ObjectClass
+from pkcs11 import Attribute
 
 from issuer.trust.pkcs11_wire import Refused
 
-MARK = b"themo1"
+MARK = "themo1"
 EC, ED25519, AES, SCP03_SET = "ec-p256", "ed25519", "aes-256", "scp03-set"
 CARD_MASTER, TRANSPORT, ROOT = "card-master", "transport", "root"
 SIGNING_KINDS = (EC, ED25519)
@@ -27,6 +28,8 @@ LABEL_MAX_CHARS = 64
 NONCE_BYTES = 8
 POINT_BYTES = {EC: 65, ED25519: 32}
 DER_OCTET_STRING = 0x04
+SPACE, SCOPES = " ", ","
+_WORD = re.compile(r"[A-Za-z0-9._-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +49,21 @@ class Mark:
         return cls(kind, use, scope, created, secrets.token_bytes(NONCE_BYTES))
 
     def encode(self) -> bytes:
-        """As CKA_ID."""
-        return MARK + cbor2.dumps([self.kind, self.use, list(self.scope), self.created, self.nonce, self.part])
+        """As CKA_ID. Raises Refused for words that have no place in there."""
+        if not all(map(_WORD.fullmatch, (self.kind, self.use, *self.scope))):
+            raise Refused("bad-request", "kind, use and scope are words")
+        words = (MARK, self.kind, self.use, SCOPES.join(self.scope), str(self.created), self.nonce.hex(), self.part)
+        return SPACE.join(words).encode("ascii")
 
     @classmethod
     def decode(cls, identity: bytes) -> "Mark | None":
         """Read CKA_ID; None when it is none of ours."""
-        if not identity.startswith(MARK):
-            return None
         try:
-            kind, use, scope, created, nonce, part = cbor2.loads(identity[len(MARK) :])
-            return cls(str(kind), str(use), tuple(scope), int(created), bytes(nonce), str(part))
-        except (cbor2.CBORDecodeError, TypeError, ValueError):
+            mark, kind, use, scope, created, nonce, part = identity.decode("ascii").split(SPACE)
+            scopes = tuple(scope.split(SCOPES)) if scope else ()
+            found = cls(kind, use, scopes, int(created), bytes.fromhex(nonce), part)
+            return found if mark == MARK and found.encode() == identity else None
+        except (ValueError, Refused):
             return None
 
 
@@ -70,6 +76,8 @@ class Entry:
     public: bytes | None = None
     objects: dict[str, Any] = field(default_factory=dict)
     state: str = ACTIVE
+    asks_pin: bool | None = None
+    """Whether the device wants the PIN before each signature (CKA_ALWAYS_AUTHENTICATE), once it was asked."""
 
     def to_wire(self) -> list[Any]:
         """What is told of it."""
@@ -84,6 +92,12 @@ class Entry:
             raise Refused("denied", f"{self.label} has no part that works")
         return found
 
+    def pin_of(self, pin: str) -> str | None:
+        """What a signature of this key takes beside the login: the PIN once more, or nothing."""
+        if self.asks_pin is None:
+            self.asks_pin = is_pin_asked(self.work())
+        return pin if self.asks_pin else None
+
 
 def check_label(label: str) -> None:
     """Raise Refused for a label that is none."""
@@ -95,15 +109,14 @@ def gather(objects: list[Any]) -> dict[str, Entry]:
     """Put the objects of a search together to keys. Of two keys with one label the older one counts."""
     found: dict[bytes, Entry] = {}
     for one in objects:
-        if one.object_class not in (ObjectClass.PRIVATE_KEY, ObjectClass.PUBLIC_KEY, ObjectClass.SECRET_KEY):
+        told = _told(one)
+        mark = None if told is None else Mark.decode(told[Attribute.ID])
+        if told is None or mark is None:
             continue
-        mark = Mark.decode(one.id)
-        if mark is None:
-            continue
-        entry = found.setdefault(mark.nonce, Entry(one.label, mark))
-        if one.object_class is ObjectClass.PUBLIC_KEY:
-            entry.public = point_of(one, mark.kind)
-        else:
+        entry = found.setdefault(mark.nonce, Entry(told[Attribute.LABEL], mark))
+        if Attribute.EC_POINT in told:
+            entry.public = point_of(told[Attribute.EC_POINT], mark.kind)
+        elif not isinstance(one, pkcs11.PublicKey):
             entry.objects[mark.part] = one
     entries: dict[str, Entry] = {}
     for entry in sorted(found.values(), key=lambda one: (one.mark.created, one.mark.nonce)):
@@ -111,9 +124,20 @@ def gather(objects: list[Any]) -> dict[str, Entry]:
     return entries
 
 
-def point_of(public: pkcs11.PublicKey, kind: str) -> bytes:
+def _told(one: Any) -> dict[Attribute, Any] | None:
+    """What a key object says of itself, asked for once; None for what is no key, or has no name of ours."""
+    if not isinstance(one, pkcs11.Key):
+        return None
+    wanted = [Attribute.ID, Attribute.LABEL]
+    try:
+        told = one.get_attributes([*wanted, Attribute.EC_POINT] if isinstance(one, pkcs11.PublicKey) else wanted)
+    except UnicodeDecodeError:  # a label that is no UTF-8
+        return None
+    return told if all(name in told for name in wanted) else None
+
+
+def point_of(raw: bytes, kind: str) -> bytes:
     """The public point of CKA_EC_POINT: in an OCTET STRING by the standard, bare from some devices."""
-    raw: bytes = public[Attribute.EC_POINT]
     size = POINT_BYTES.get(kind, 0)
     if len(raw) == size + 2 and raw[:2] == bytes((DER_OCTET_STRING, size)):
         return raw[2:]
@@ -130,3 +154,11 @@ def is_kept(secret: Any) -> bool:
 def is_made_inside(secret: Any) -> bool:
     """Does the device say that it made this key and never gave it out."""
     return bool(secret[Attribute.LOCAL] and secret[Attribute.ALWAYS_SENSITIVE] and secret[Attribute.NEVER_EXTRACTABLE])
+
+
+def is_pin_asked(private: Any) -> bool:
+    """Does the device want the PIN before each signature of this key. One that knows no such attribute does not."""
+    try:
+        return bool(private[Attribute.ALWAYS_AUTHENTICATE])
+    except (pkcs11.AttributeTypeInvalid, pkcs11.FunctionFailed, KeyError):
+        return False

@@ -1,11 +1,13 @@
 """This process's end of the worker that holds a PKCS#11 device: starts it, asks it, does without it, starts another.
 
 One worker for each login, started at the first call of the process that makes it (so never inherited over a fork), one
-call at a time. When the worker or the device is gone, calls that may be made twice are made again with a new worker.
+call at a time. When the worker or the device is gone, calls that may be made twice are made again with a new worker. A
+worker that says nothing in time is killed, and the call not made again: who waits has waited long enough.
 """
 
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -17,16 +19,29 @@ from typing import Any
 
 from issuer.config import Secret
 from issuer.trust import port
-from issuer.trust.pkcs11_wire import DEVICE_LOST, ONCE_OPS, SESSION_OPS, PeerGone, receive, send
+from issuer.trust.pkcs11_wire import (
+    CRASHED,
+    DEVICE_LOST,
+    NO_ANSWER,
+    ONCE_OPS,
+    SESSION_OPS,
+    PeerGone,
+    PeerSilent,
+    receive,
+    send,
+    wait_at_most,
+)
 from issuer.trust.port import Capabilities, HsmError
 
 log = logging.getLogger(__name__)
 
 ADAPTER = "pkcs11"
-ANSWER_WAIT_S = 30.0
+START_WAIT_S, ANSWER_WAIT_S = 30.0, 30.0
+"""How long a login may take, and a call."""
 END_WAIT_S = 5.0
 FINAL = ("wrong-pin", "pin-locked")
-"""Refusals of a login that are not tried again: another wrong PIN might lock the token."""
+"""Refusals of a PIN that are not tried again: another wrong PIN might lock the token."""
+CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE)
 
 _RAISED: dict[str, type[HsmError]] = {
     "key-exists": port.KeyExists,
@@ -49,8 +64,9 @@ class Login:
 class Worker:
     """The worker of one login. Any thread may call; a forked process gets a worker of its own."""
 
-    def __init__(self, login: Login) -> None:
+    def __init__(self, login: Login, wait_s: float = ANSWER_WAIT_S) -> None:
         self._login = login
+        self._wait_s = wait_s
         self._lock = threading.Lock()
         self._peer: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -79,14 +95,12 @@ class Worker:
         """Make one call and give its result. Raises HsmError."""
         with self._lock:
             code, detail = self._ask(op, args)
-            if code == DEVICE_LOST and op not in SESSION_OPS | ONCE_OPS:
+            if code in (DEVICE_LOST, CRASHED) and op not in SESSION_OPS | ONCE_OPS:
                 log.warning("hsm lost, trying again op=%s why=%s", op, detail)
                 code, detail = self._ask(op, args)
         if code == "":
             return detail
-        if code == DEVICE_LOST:
-            code = "session-lost" if op in SESSION_OPS else "hsm-gone"
-        raise error_of(code, detail)
+        raise error_of("session-lost" if op in SESSION_OPS and code in (DEVICE_LOST, CRASHED) else code, detail)
 
     def _ask(self, op: str, args: Sequence[Any]) -> tuple[str, Any]:
         """One exchange: no code and the result, or the code and its detail."""
@@ -95,13 +109,26 @@ class Worker:
             send(peer, [op, *args])
             is_done, *answer = receive(peer)
         except PeerGone as error:
-            self._end()
-            return DEVICE_LOST, f"the worker is gone: {error}"
+            return self._lost(error, self._wait_s)
         if is_done:
             return "", answer[0]
-        if answer[0] == DEVICE_LOST:
+        code, detail = answer
+        if code == DEVICE_LOST:
             self._end()
-        return answer[0], answer[1]
+        if code in FINAL:
+            self._end()
+            self._refused = error_of(code, detail)
+        return code, detail
+
+    def _lost(self, error: PeerGone, waited_s: float) -> tuple[str, str]:
+        """Let go of a worker that did not answer; what became of it, as a code and its detail."""
+        if isinstance(error, PeerSilent):
+            self._end(is_killed=True)
+            return NO_ANSWER, f"{waited_s:g} s"
+        code = self._end()
+        if -code in CRASHES:
+            return CRASHED, signal.Signals(-code).name
+        return DEVICE_LOST, f"the worker is gone: {error}"
 
     def _started(self, op: str) -> socket.socket:
         """The way to the worker, which is started where there is none in this process. Raises HsmError."""
@@ -123,21 +150,21 @@ class Worker:
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
             )
-        ours.settimeout(ANSWER_WAIT_S)
+        wait_at_most(ours, START_WAIT_S)
         self._peer = ours
         login = self._login
         try:
             send(ours, [login.module, login.token, login.pin.text, login.is_officer])
             is_in, *answer = receive(ours)
         except PeerGone as error:
-            self._end()
-            raise error_of("hsm-gone", f"the worker ended: {error}") from error
+            raise error_of(*self._lost(error, START_WAIT_S)) from error
         if not is_in:
             self._end()
-            refused = error_of("hsm-gone" if answer[0] == DEVICE_LOST else answer[0], answer[1])
+            refused = error_of(*answer)
             if answer[0] in FINAL:
                 self._refused = refused
             raise refused
+        wait_at_most(ours, self._wait_s)
         product, has_cmac, has_ed25519 = answer[0]
         if self._can is None:
             self._can = _capabilities(has_cmac, has_ed25519, login.separates_roots)
@@ -145,18 +172,18 @@ class Worker:
             log.info("hsm opened adapter=%s product=%s token=%s lacking=%s", ADAPTER, product, login.token, lacking)
         return ours
 
-    def _end(self) -> None:
-        """Let go of the worker of this process and see it end."""
+    def _end(self, *, is_killed: bool = False) -> int:
+        """Let go of the worker of this process and see it end: its exit code, minus the signal that ended it."""
         process = self._process
         self._forget()
         if process is None:
-            return
+            return 0
         try:
-            process.wait(END_WAIT_S)
+            return process.wait(0 if is_killed else END_WAIT_S)
         except subprocess.TimeoutExpired:
             log.warning("hsm worker hangs and is killed pid=%d", process.pid)
             process.kill()
-            process.wait()
+            return process.wait()
 
     def _forget(self) -> None:
         if self._peer is not None:
@@ -187,5 +214,7 @@ def _capabilities(has_cmac: bool, has_ed25519: bool, separates_roots: bool) -> C
 
 
 def error_of(code: str, detail: str) -> HsmError:
+    """The port's error for a code of the worker's."""
+    code = "hsm-gone" if code == DEVICE_LOST else code
     kind: Callable[..., HsmError] = _RAISED.get(code, HsmError)
     return kind(f"hsm.{code.replace('-', '_')}", detail=detail)
