@@ -238,7 +238,7 @@ class Client(Connection):
         return LogHead(*self.call(Op.LOG_HEAD))
 
     def random(self, size: int) -> bytes:
-        """Random bytes of the HSM, 1 to 1,024; fetched a page ahead."""
+        """Random bytes of the HSM, 1 to 4,096; fetched a page ahead."""
         return self._page.take(size)
 
     def _draw(self, size: int) -> bytes:

@@ -13,7 +13,7 @@ from hsm_sim.people_ops import PEOPLE_SPECS
 from hsm_sim.policy import Op
 from hsm_sim.store import State
 
-RANDOM_MAX_BYTES = 1024
+RANDOM_MAX_BYTES = 4096
 BATCH_MAX = 4096
 KEYS_AT_ONCE = 1000
 

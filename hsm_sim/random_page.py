@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import Callable
 
-PAGE_BYTES = 1024
+PAGE_BYTES = 4096
 
 
 class RandomPage:
