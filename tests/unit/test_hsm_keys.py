@@ -212,7 +212,7 @@ def test_every_operation_has_a_row_in_both_tables() -> None:
         (None, []),
         ("random", [True]),
         ("random", [0]),
-        ("random", [1025]),
+        ("random", [4097]),
         ("sign_many", ["k", "card", [b"", 1]]),
         ("sign_many", ["k", "card", [b""] * 4097]),
         ("generate", ["x", "ec-p256", "card", [1], [0, 0, 0], True]),
