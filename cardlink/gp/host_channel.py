@@ -6,12 +6,13 @@ It lives inside an HSM: in hsm_sim, or in the worker beside a PKCS#11 device. Wr
 """
 
 import hmac
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 
 from cardlink.errors import Malformed
 from cardlink.gp import scp03
 from cardlink.gp.commands import InitializeUpdateAnswer, external_authenticate
+from cardlink.gp.inventory import LifeCycle, Scope
 from cardlink.gp.scp03 import LEVELS, Level, SessionCiphers, SessionKeys, StaticKeys
 from cardlink.iso7816.apdu import EXTENDED_DATA_MAX, SHORT_DATA_MAX, Command, Ins, decode_response
 from cardlink.iso7816.cla import CHAIN_BIT
@@ -19,14 +20,40 @@ from cardlink.iso7816.sw import SUCCESS_BYTES
 
 SW_SUCCESS = 0x9000
 PIV_ADMIN_KEY_REFERENCE = 0x9B
+PIV_ATTESTATION_KEY_REFERENCE = 0xF9  # the card maker's (yubikit)
+PIV_OBJECTS = (0x3F, 0xFF)  # P1 P2 of PUT DATA; other cards load keys with other values (OpenFIPS201: 3F00)
 BER_TLV_BLOCK = 0x10  # STORE DATA, P1 without its last-block bit
 
 # Vendor instructions of PIV cards that only read (yubikit): metadata, serial number, version, attestation.
 READING_VENDOR_INS = frozenset({0xF7, 0xF8, 0xFD, 0xF9})
-PLAIN_INS = READING_VENDOR_INS | {
-    *(Ins.GET_DATA, Ins.GP_GET_DATA, Ins.GET_RESPONSE, Ins.GET_STATUS, Ins.SET_STATUS),
-    *(Ins.PUT_DATA, Ins.GENERATE_ASYMMETRIC_KEY_PAIR),
+INTERINDUSTRY, GLOBALPLATFORM = frozenset({0x00, CHAIN_BIT}), frozenset({0x80, 0x80 | CHAIN_BIT})
+PLAIN_CLASSES: dict[int, frozenset[int]] = {
+    **dict.fromkeys(READING_VENDOR_INS, INTERINDUSTRY),
+    Ins.GET_DATA: INTERINDUSTRY,
+    Ins.PUT_DATA: INTERINDUSTRY,
+    Ins.GENERATE_ASYMMETRIC_KEY_PAIR: INTERINDUSTRY,
+    Ins.GENERAL_AUTHENTICATE: INTERINDUSTRY,
+    Ins.GET_RESPONSE: INTERINDUSTRY | GLOBALPLATFORM,
+    Ins.GP_GET_DATA: INTERINDUSTRY | GLOBALPLATFORM,
+    Ins.GET_STATUS: GLOBALPLATFORM,
+    Ins.SET_STATUS: GLOBALPLATFORM,
+    Ins.STORE_DATA: GLOBALPLATFORM,
 }
+"""What is wrapped for others: instructions, each in the classes in which it is known. One byte more may mean another
+command to another card."""
+HARMLESS: dict[int, Callable[[Command], bool]] = {
+    Ins.PUT_DATA: lambda command: (command.p1, command.p2) == PIV_OBJECTS,
+    Ins.GENERATE_ASYMMETRIC_KEY_PAIR: lambda command: (
+        not command.p1 and command.p2 not in (PIV_ADMIN_KEY_REFERENCE, PIV_ATTESTATION_KEY_REFERENCE)
+    ),
+    Ins.GENERAL_AUTHENTICATE: lambda command: command.p2 != PIV_ADMIN_KEY_REFERENCE,
+    Ins.STORE_DATA: lambda command: command.p1 & 0x7F == BER_TLV_BLOCK,
+    # a card is brought into use, never locked or ended
+    Ins.SET_STATUS: lambda command: (
+        command.p1 == Scope.ISSUER_DOMAIN and command.p2 in (LifeCycle.INITIALIZED, LifeCycle.SECURED)
+    ),
+}
+"""Which of their forms: with none here, all of them."""
 
 
 class ChannelError(Exception):
@@ -57,16 +84,14 @@ def check_is_plain(command: Command) -> None:
     """Raise NotForOthers unless this command can load no key, PIN or code: those are built inside the HSM.
 
     The list says what passes. So PUT KEY, CHANGE REFERENCE DATA, RESET RETRY COUNTER, VERIFY, the vendors' key import,
-    management key, retries, reset and moving of keys, and everything unknown are refused.
+    management key, retries, reset and moving of keys, and everything unknown are refused, in every class.
     """
     ins = command.ins
-    if ins in PLAIN_INS:
+    is_harmless = HARMLESS.get(ins)
+    if command.cla in PLAIN_CLASSES.get(ins, ()) and (is_harmless is None or is_harmless(command)):
         return
-    if ins == Ins.GENERAL_AUTHENTICATE and command.p2 != PIV_ADMIN_KEY_REFERENCE:
-        return
-    if ins == Ins.STORE_DATA and command.p1 & 0x7F == BER_TLV_BLOCK:
-        return
-    raise NotForOthers(f"INS {ins:02X} P1 P2 {command.p1:02X}{command.p2:02X} is not wrapped for others")
+    head = bytes((command.cla, ins, command.p1, command.p2)).hex().upper()
+    raise NotForOthers(f"{head} is not wrapped for others")
 
 
 def check_is_chain(commands: Sequence[Command]) -> None:

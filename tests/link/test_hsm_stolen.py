@@ -5,25 +5,38 @@ import re
 import secrets
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 
 import pytest
+from asn1crypto import x509 as asn1
 from card_office import ENCODER as OFFICE
-from card_office import HOME, TRANSPORT_LABEL, VERIFY_URL, Blank
+from card_office import HOME, OTHER, TRANSPORT_LABEL, VERIFY_URL, Blank
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from key_drill import COMMAND_WAIT_S, KeyRoom, open_key_room, right_now
+from sqlalchemy import select
 
+from cardlink.check.cache import CredentialCache
+from cardlink.check.card import verify_credential
 from cardlink.gp.commands import initialize_update
+from cardlink.statements.card import issue_card_credential, read_card_credential
+from cardlink.statements.refusal import Refused as Judged
+from cardlink.statements.trust import accept_trust_list, issue_trust_list
 from cardlink.transport.connection import command
 from hsm_sim.client import Capped, Client, Denied, NoSuchKey, NotAllocated, Role
 from issuer import database
 from issuer.cards import lifecycle, personalise, queries
-from issuer.cards.tables import Card
+from issuer.cards.tables import Card, CardCertificate
 from issuer.errors import Refused
+from issuer.trust.paths import validate
 from issuer.trust.port import HsmError
 from issuer.trust.sim import Allocator
+from issuer.trust.tables import AuthorityRow, SignerRow
 
 ALLOCATOR_PIN = "allo-123"
 C_ALL = 0x33
 CAP = 3
+CARD_KEY = f"card-{HOME}-1"
 
 
 @pytest.fixture(scope="module")
@@ -184,6 +197,58 @@ def used_today(room: KeyRoom, label: str) -> int:
     """How often this key was used so far."""
     with room.hsm_process.client(Role.USER) as client:
         return client.info(label).uses
+
+
+def kid_of(room: KeyRoom, label: str) -> bytes:
+    with database.reading(room.centre.factory) as session:
+        return session.scalars(select(SignerRow.kid).where(SignerRow.label == label)).one()
+
+
+def refusal(judged: object) -> str:
+    assert isinstance(judged, Judged), judged
+    return str(judged.reason)
+
+
+def test_a_trust_list_signed_by_everyday_keys_is_no_trust_list(room: KeyRoom, thief: Client) -> None:
+    held = room.list_in_force()
+    root = held.content.roots.keys[0].kid()
+    own = replace(held.content, number=held.content.number + 1)
+    for kid, reason in ((root, "forged-statement"), (kid_of(room, CARD_KEY), "threshold-not-met")):
+        signed = issue_trust_list(own, [(kid, lambda data: thief.sign(CARD_KEY, "card", data))])
+        assert refusal(accept_trust_list(signed, held, right_now())) == reason
+
+
+def test_a_credential_signed_by_a_key_of_another_use_or_agency_is_refused(
+    room: KeyRoom, thief: Client, encoded: Card
+) -> None:
+    assert encoded.credential is not None
+    claims, now, trust = read_card_credential(encoded.credential).value, right_now(), room.list_in_force()
+    for label, use, reason in (
+        (f"bundle-{HOME}-1", "bundle", "wrong-use"),
+        (f"identity-{HOME}-1", "identity", "wrong-use"),
+        (f"card-{OTHER}-1", "card", "out-of-scope"),
+    ):
+        with pytest.raises(Denied):  # the HSM holds a key to its use by the name of the use
+            thief.sign(CARD_KEY, use if use != "card" else "bundle", b"")
+        forged = issue_card_credential(claims, kid_of(room, label), partial(thief.sign, label, use))
+        assert refusal(verify_credential(forged, trust, now, CredentialCache())) == reason
+
+
+def test_a_certificate_signed_by_a_card_signer_has_no_path(room: KeyRoom, thief: Client, encoded: Card) -> None:
+    with database.reading(room.centre.factory) as session:
+        issued = session.scalars(select(CardCertificate).where(CardCertificate.card_id == encoded.id)).first()
+        above = session.scalars(select(AuthorityRow)).all()
+    assert issued is not None
+    roots = [one.certificate for one in above if one.kind == "root"]
+    chain = [one.certificate for one in above if one.kind == "issuing"]
+    validate([issued.certificate], chain, roots, right_now())
+    forged = asn1.Certificate.load(issued.certificate)
+    raw = thief.sign(CARD_KEY, "card", forged["tbs_certificate"].dump())
+    forged["signature_value"] = encode_dss_signature(int.from_bytes(raw[:32], "big"), int.from_bytes(raw[32:], "big"))
+    with pytest.raises(Refused, match="no_path"):
+        validate([forged.dump(force=True)], chain, roots, right_now())
+    with pytest.raises(Denied):  # nor does it sign a digest: authorities alone do
+        thief.sign_digest(CARD_KEY, "card", bytes(32))
 
 
 def test_it_makes_no_key_and_signs_no_list(thief: Client) -> None:

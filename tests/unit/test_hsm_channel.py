@@ -257,17 +257,71 @@ def test_a_refused_external_authenticate_closes_the_session() -> None:
     assert channel.is_closed
 
 
-ALLOWED = {0xCB, 0xCA, 0xC0, 0xF2, 0xF0, 0xDB, 0x47, 0x87, 0xF7, 0xF8, 0xFD, 0xF9}
+# instruction: classes without chaining, P1 P2 of a form that passes
+PASSES: dict[int, tuple[set[int], tuple[int, int]]] = {
+    **dict.fromkeys((0xCB, 0xF7, 0xF8, 0xFD, 0xF9), ({0x00}, (0x00, 0x00))),
+    0xDB: ({0x00}, (0x3F, 0xFF)),
+    0x47: ({0x00}, (0x00, 0x9A)),
+    0x87: ({0x00}, (0x11, 0x9E)),
+    **dict.fromkeys((0xCA, 0xC0), ({0x00, 0x80}, (0x00, 0x66))),
+    0xF2: ({0x80}, (0x80, 0x02)),
+    0xF0: ({0x80}, (0x80, 0x0F)),
+    0xE2: ({0x80}, (0x90, 0x00)),
+}
+
+
+def passes(command: Command) -> bool:
+    try:
+        check_is_plain(command)
+    except NotForOthers:
+        return False
+    return True
 
 
 @pytest.mark.parametrize("ins", range(256))
 def test_only_commands_that_load_no_secret_are_wrapped_for_others(ins: int) -> None:
-    command = Command(0x00, ins, 0x00, 0x00, b"data")
-    if ins in ALLOWED:
-        check_is_plain(command)
-    else:
-        with pytest.raises(NotForOthers, match="not wrapped"):
-            check_is_plain(command)
+    classes, (p1, p2) = PASSES.get(ins, (set(), (0x00, 0x00)))
+    found = {cla for cla in range(256) if passes(Command(cla, ins, p1, p2, b"data"))}
+    assert found == {cla | chained for cla in classes for chained in (0x00, 0x10)}
+
+
+@pytest.mark.parametrize(
+    ("what", "command"),
+    [
+        ("PUT KEY", (0x80, 0xD8, 0x00, 0x81)),
+        ("PUT KEY, chained", (0x90, 0xD8, 0x00, 0x81)),
+        ("CHANGE REFERENCE DATA", (0x00, 0x24, 0x00, 0x80)),
+        ("OpenFIPS201: CHANGE REFERENCE DATA of a key", (0x84, 0x24, 0x0C, 0x9B)),
+        ("RESET RETRY COUNTER", (0x00, 0x2C, 0x00, 0x80)),
+        ("VERIFY", (0x00, 0x20, 0x00, 0x80)),
+        ("SET MANAGEMENT KEY", (0x00, 0xFF, 0xFF, 0xFF)),
+        ("IMPORT KEY", (0x00, 0xFE, 0x11, 0x9A)),
+        ("MOVE KEY", (0x00, 0xF6, 0x82, 0x9A)),
+        ("SET PIN RETRIES", (0x00, 0xFA, 0x0F, 0x0F)),
+        ("RESET", (0x00, 0xFB, 0x00, 0x00)),
+        ("OpenFIPS201: PUT DATA of keys and settings", (0x00, 0xDB, 0x3F, 0x00)),
+        ("GENERATE of the maker's key", (0x00, 0x47, 0x00, 0xF9)),
+        ("GENERATE of 9B", (0x00, 0x47, 0x00, 0x9B)),
+        ("GENERAL AUTHENTICATE with 9B", (0x00, 0x87, 0x0C, 0x9B)),
+        ("STORE DATA of data groups", (0x80, 0xE2, 0x88, 0x00)),
+        ("STORE DATA, encrypted", (0x80, 0xE2, 0xF0, 0x00)),
+        ("INSTALL", (0x80, 0xE6, 0x20, 0x00)),
+        ("DELETE of a key", (0x80, 0xE4, 0x00, 0x00)),
+        ("LOAD", (0x80, 0xE8, 0x00, 0x00)),
+        ("SET STATUS: locked", (0x80, 0xF0, 0x80, 0x7F)),
+        ("SET STATUS: ended", (0x80, 0xF0, 0x80, 0xFF)),
+        ("SET STATUS of an application", (0x80, 0xF0, 0x40, 0x07)),
+        ("SELECT", (0x00, 0xA4, 0x04, 0x00)),
+        ("MANAGE CHANNEL", (0x00, 0x70, 0x00, 0x00)),
+        ("INITIALIZE UPDATE", (0x80, 0x50, 0x00, 0x00)),
+        ("EXTERNAL AUTHENTICATE, for a lower level", (0x84, 0x82, 0x00, 0x00)),
+        ("GET DATA on another channel", (0x01, 0xCB, 0x3F, 0xFF)),
+        ("GET DATA, protected once already", (0x0C, 0xCB, 0x3F, 0xFF)),
+    ],
+)
+def test_what_loads_opens_or_ends_is_not_wrapped_for_others(what: str, command: tuple[int, int, int, int]) -> None:
+    for cla in {command[0], command[0] | 0x10}:
+        assert not passes(Command(cla, *command[1:], b"data")), what
 
 
 def test_store_data_is_wrapped_as_ber_tlv_only_and_9b_is_never_answered() -> None:
