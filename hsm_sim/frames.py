@@ -84,7 +84,8 @@ class Lookout:
                 os.sched_yield()
         finally:
             self._turn.release()
-        self._due = self._after_a_miss = min(2 * self._after_a_miss, SHORT_WAITS_MAX)
+        self._due = self._after_a_miss
+        self._after_a_miss = min(2 * self._after_a_miss, SHORT_WAITS_MAX)
 
     def read(self) -> bytes:
         """Wait for bytes; b"" when the other end is gone."""
