@@ -99,7 +99,7 @@ def points_of(session: Session, card: Card, profile: CardProfile) -> dict[KeyRef
     The key of 9E is the one that the register knows by its hash: no other can slip in between two certificates.
     """
     query = select(CardCertificate.slot, CardCertificate.certificate).where(CardCertificate.card_id == card.id)
-    held = dict(session.execute(query).tuples().all())
+    held = dict(session.execute(query).all())
     points: dict[KeyRef, bytes] = {}
     for slot in profile.slots:
         if slot.certificate_profile not in held:
