@@ -12,6 +12,7 @@ from pathlib import Path
 from cardlink.errors import Malformed
 from cardlink.language.catalogue import chosen_language
 from cardlink.language.parser import Parser
+from cardos import files
 from cardos.cli import cards, reading, remote, serve
 from cardos.cli.parser import Commands
 from cardos.errors import Failed, StoreFailed
@@ -46,7 +47,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except UnicodeDecodeError:
         why, hint = texts("file.not-text"), texts("hint.file.not-text")
-    except (OSError, Malformed, StoreFailed) as error:
+    except (OSError, StoreFailed) as error:
+        cause = error if isinstance(error, OSError) else error.__cause__
+        told = files.failed(cause) if isinstance(cause, OSError) else Failed("file.failed", why=error)
+        why, hint = told.why(texts), told.hint_in(texts)
+    except Malformed as error:
         why, hint = str(error), texts("hint.file.failed")
     print(f"cardos: error: {why}", file=sys.stderr)
     if hint is not None:

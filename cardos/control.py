@@ -28,6 +28,7 @@ NOWHERE = "none"
 ENDS = ("ok", "error")
 _NO_READER = "reader for "
 Obeying = Callable[[str], str]
+_SOCKET_PATH_MAX = 107  # unix(7), sun_path without its end
 
 
 class Quit(Exception):
@@ -146,6 +147,8 @@ def _listen(path: Path, obeying: Obeying) -> None:
     _clear_stale(path)
     # The socket listens before it gets its name: whoever sees it can connect.
     unnamed = path.with_name(f"{path.name}.{os.getpid()}")
+    if len(os.fsencode(unnamed)) > _SOCKET_PATH_MAX:
+        raise Failed("control.long", path=path, most=_SOCKET_PATH_MAX)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
         mask = os.umask(0o177)
         try:

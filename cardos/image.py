@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from cardos.errors import ImageDamaged, ImageInUse, StoreFailed, WrongSecret
+from cardos.files import sync_directory, write_all, write_new
 from cardos.store import apply
 
 MAGIC = b"THEMO-CARD"
@@ -59,13 +60,7 @@ class FileStore:
     @classmethod
     def create(cls, path: Path, secret: bytes, records: Mapping[bytes, bytes], *, sync: bool = True) -> "FileStore":
         """Write a new image; an existing file is never overwritten (FileExistsError)."""
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            _write_all(fd, _fresh_image(secret, records))
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        sync_directory(path)
+        write_new(path, _fresh_image(secret, records))
         return cls(path, secret, sync=sync)
 
     def load(self) -> dict[bytes, bytes]:
@@ -79,7 +74,7 @@ class FileStore:
         frame = _seal(self._cipher, self._header, self._frames, changes)
         try:
             os.lseek(self._fd, self._end, os.SEEK_SET)
-            _write_all(self._fd, frame)
+            write_all(self._fd, frame)
             if self._sync:
                 os.fdatasync(self._fd)
         except OSError as error:
@@ -151,7 +146,7 @@ class FileStore:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             raw = _fresh_image(self._secret, self._records)
-            _write_all(fd, raw)
+            write_all(fd, raw)
             os.fsync(fd)
             os.rename(fresh, self.path)
         except OSError:
@@ -244,18 +239,3 @@ def _unpack(plain: bytes) -> dict[bytes, bytes | None]:
             changes[name] = None
             at += 1
     return changes
-
-
-def _write_all(fd: int, raw: bytes) -> None:
-    view = memoryview(raw)
-    while view:
-        view = view[os.write(fd, view) :]
-
-
-def sync_directory(path: Path) -> None:
-    """See to it that a file which was made or renamed stands under its name after a crash of the machine."""
-    fd = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from cardos.errors import ImageDamaged, WrongSecret
-from cardos.image import sync_directory
+from cardos.files import replace, write_all
 from cardos.maker import NAME, SEED_BYTES, Maker
 from cardos.sealing import SECRET_BYTES, decode_secret, secret_path
 
@@ -29,6 +29,7 @@ _SALT_BYTES: Final = 16
 _NONCE_BYTES: Final = 12
 _HEAD_BYTES: Final = len(MAGIC) + 2 + _SALT_BYTES
 _TIME_BYTES: Final = 8
+_SECRET_TEXT_MAX: Final = 1024
 
 
 def open_maker(path: Path, now: datetime) -> Maker:
@@ -36,26 +37,46 @@ def open_maker(path: Path, now: datetime) -> Maker:
 
     Raises ImageDamaged, WrongSecret, or Failed for a file beside it that holds no secret.
     """
-    with _secret(secret_path(path)) as secret:
+    with _secret_of(path) as secret:
         if not path.exists():
             began = datetime.combine(now.astimezone(UTC).date(), time(), UTC)
-            _write(path, _seal(Maker(os.urandom(SEED_BYTES), began, NAME), secret))
+            replace(path, _seal(Maker(os.urandom(SEED_BYTES), began, NAME), secret))  # no card may outlive its maker
         return _unseal(path, secret)
 
 
 @contextmanager
-def _secret(path: Path) -> Iterator[bytes]:
-    """The secret, made when it is not there; the lock on its file is held until the maker's file stands."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    with os.fdopen(fd, "r+", encoding="ascii") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        text = file.read()
+def _secret_of(maker: Path) -> Iterator[bytes]:
+    """The secret of this maker's file, made when it is not there; locked until the maker's file stands.
+
+    A new secret whose maker could not be written goes again.
+    """
+    path = secret_path(maker)
+    fd = _open_locked(path)
+    try:
+        text = os.read(fd, _SECRET_TEXT_MAX).decode("ascii")
         if not text:
             text = os.urandom(SECRET_BYTES).hex() + "\n"
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+            write_all(fd, text.encode("ascii"))
+            os.fsync(fd)
         yield decode_secret(text)
+    except OSError as error:
+        if not maker.exists():
+            path.unlink()
+        if error.filename is None:
+            error.filename = str(path)
+        raise
+    finally:
+        os.close(fd)
+
+
+def _open_locked(path: Path) -> int:
+    """Open and lock the file that stands at `path` now, not one that somebody took back while we waited."""
+    while True:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        if path.exists() and os.fstat(fd).st_ino == os.stat(path).st_ino:
+            return fd
+        os.close(fd)
 
 
 def _seal(maker: Maker, secret: bytes) -> bytes:
@@ -85,15 +106,3 @@ def _unseal(path: Path, secret: bytes) -> Maker:
 
 def _key(secret: bytes, head: bytes) -> bytes:
     return HKDF(SHA256(), 32, head[-_SALT_BYTES:], b"themo card maker file " + head[:-_SALT_BYTES]).derive(secret)
-
-
-def _write(path: Path, raw: bytes) -> None:
-    """Write the whole file or none of it."""
-    fresh = path.with_name(path.name + ".new")
-    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(fd, "wb") as file:
-        file.write(raw)
-        file.flush()
-        os.fsync(file.fileno())
-    os.rename(fresh, path)
-    sync_directory(path)  # no card may outlive its maker

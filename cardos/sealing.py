@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from cardos.errors import Failed
+from cardos.files import write_new
 from cardos.image import SECRET_BYTES_MIN, FileStore
 
 SECRET_BYTES = 32
@@ -21,11 +22,9 @@ def read_secret(image: Path) -> bytes:
 
 
 def make_secret(image: Path) -> bytes:
-    """A new secret beside an image that is about to be made, for the own user only."""
+    """A new secret beside an image that is about to be made, for the own user only. Raises FileExistsError."""
     secret = os.urandom(SECRET_BYTES)
-    fd = os.open(secret_path(image), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(fd, "w", encoding="ascii") as file:
-        file.write(secret.hex() + "\n")
+    write_new(secret_path(image), f"{secret.hex()}\n".encode("ascii"))
     return secret
 
 

@@ -3,6 +3,7 @@
 import argparse
 import errno
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cardlink.gp.scp03 import OPTIONS
 from cardos.card import Card
 from cardos.cli.parser import Commands
-from cardos.cli.secrets import secret_of, transport_keys_of
+from cardos.cli.secrets import given_secret, secret_of, transport_keys_of
 from cardos.errors import Failed
 from cardos.factory import make_blank
 from cardos.faults import clone
@@ -21,7 +22,7 @@ from cardos.messages.catalogue import Texts
 from cardos.picture import as_text, view_of
 from cardos.picture_svg import as_html, as_svg
 from cardos.records import DEFAULT_OPTION
-from cardos.sealing import decode_hex, make_secret
+from cardos.sealing import decode_hex, make_secret, secret_path
 from cardos.state import Persistent
 
 BATCH_BYTES = 2
@@ -64,7 +65,7 @@ def _blank(options: argparse.Namespace, texts: Texts) -> int:
         raise FileExistsError(errno.EEXIST, "", str(options.image))
     maker = open_maker(options.maker or options.image.with_name(FILE_NAME), datetime.now(UTC))
     records = make_blank(serial, keys, option[0], maker)
-    FileStore.create(options.image, secret_of(options, is_new=True), records).close()
+    _create(options.image, given_secret(options), records)
     print(texts("done.blank", image=options.image, serial=serial.hex().upper()))
     return 0
 
@@ -87,9 +88,20 @@ def _clone(options: argparse.Namespace, texts: Texts) -> int:
     store.close()
     if options.out.exists():
         raise FileExistsError(errno.EEXIST, "", str(options.out))
-    FileStore.create(options.out, make_secret(options.out), records).close()
+    _create(options.out, None, records)
     print(texts("done.clone", out=options.out, image=options.image))
     return 0
+
+
+def _create(image: Path, secret: bytes | None, records: Mapping[bytes, bytes]) -> None:
+    """Write a new card, and a secret beside it where none is given; no secret stays without its card."""
+    made = make_secret(image) if secret is None else secret
+    try:
+        FileStore.create(image, made, records).close()
+    except OSError:
+        if secret is None and not image.exists():
+            secret_path(image).unlink()
+        raise
 
 
 def _inspect(options: argparse.Namespace, texts: Texts) -> int:

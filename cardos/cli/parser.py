@@ -9,6 +9,12 @@ from cardlink.language.parser import PARSERS, Parser
 from cardos.messages.catalogue import Texts
 
 Run = Callable[[argparse.Namespace, Texts], int]
+PORT_MAX = 65535
+
+
+def is_port(text: str) -> bool:
+    """Whether this is a TCP port that something can listen at."""
+    return text.isascii() and text.isdigit() and 0 < int(text) <= PORT_MAX
 
 
 class Commands:
@@ -50,6 +56,17 @@ class Commands:
             type=Path,
             help=self.texts("help.transport-keys-file"),
         )
+
+    def port(self, parser: argparse.ArgumentParser, name: str, *, default: int | None, help_code: str) -> None:
+        """An option that takes a TCP port."""
+
+        def number(text: str) -> int:
+            if not is_port(text):
+                raise argparse.ArgumentTypeError(self.texts("slot.port", text=text))
+            return int(text)
+
+        metavar = self.texts("usage.port")
+        parser.add_argument(name, type=number, default=default, metavar=metavar, help=self.texts(help_code))
 
     def control(self, parser: argparse.ArgumentParser, help_code: str) -> None:
         """Where a running card listens."""

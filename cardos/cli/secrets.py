@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from cardos.errors import Failed
-from cardos.sealing import decode_hex, decode_secret, make_secret, read_secret
+from cardos.sealing import decode_hex, decode_secret, read_secret
 
 
 def read_text(fd: int | None, path: Path | None) -> str:
@@ -16,12 +16,16 @@ def read_text(fd: int | None, path: Path | None) -> str:
         return file.read()
 
 
-def secret_of(options: argparse.Namespace, *, is_new: bool = False) -> bytes:
-    """The secret of `options.image`: from the descriptor or file named, else from beside it, made with a new card."""
-    if options.secret_fd is not None or options.secret_file is not None:
-        return decode_secret(read_text(options.secret_fd, options.secret_file))
-    image: Path = options.image
-    return make_secret(image) if is_new and not image.exists() else read_secret(image)
+def secret_of(options: argparse.Namespace) -> bytes:
+    """The secret of `options.image`: from the descriptor or file named, else from beside it."""
+    return given_secret(options) or read_secret(options.image)
+
+
+def given_secret(options: argparse.Namespace) -> bytes | None:
+    """The secret from the descriptor or file named, if one is."""
+    if options.secret_fd is None and options.secret_file is None:
+        return None
+    return decode_secret(read_text(options.secret_fd, options.secret_file))
 
 
 def transport_keys_of(options: argparse.Namespace) -> tuple[bytes, bytes, bytes]:

@@ -3,14 +3,14 @@
 import argparse
 import signal
 import sys
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
 from cardlink.piv.tables import Interface
 from cardos.card import Card
-from cardos.cli.parser import Commands
+from cardos.cli.parser import Commands, is_port
 from cardos.cli.secrets import secret_of, transport_keys_of
 from cardos.control import NOWHERE, Quit, default_socket, is_taken, obey, run_control
 from cardos.errors import Failed
@@ -25,6 +25,7 @@ from cardos.trace import Trace, Traced
 from cardos.vpcd import CONTACT_PORT, CONTACTLESS_PORT, LOOPBACK, Answering, Slots
 
 # Blanks of a fleet that nobody gave keys for are no secret: they live and die with the process.
+_ENDING = (signal.SIGTERM, signal.SIGINT)
 FLEET_KEYS = (bytes(range(0x40, 0x50)), bytes(range(0x50, 0x60)), bytes(range(0x60, 0x70)))
 
 
@@ -39,9 +40,9 @@ def attach(commands: Commands) -> None:
         default="contact",
         help=say("help.serve.interface"),
     )
-    serve.add_argument("--port", type=int, help=say("help.serve.port"))
-    serve.add_argument("--contact-port", type=int, default=CONTACT_PORT, help=say("help.default"))
-    serve.add_argument("--contactless-port", type=int, default=CONTACTLESS_PORT, help=say("help.default"))
+    commands.port(serve, "--port", default=None, help_code="help.serve.port")
+    commands.port(serve, "--contact-port", default=CONTACT_PORT, help_code="help.default")
+    commands.port(serve, "--contactless-port", default=CONTACTLESS_PORT, help_code="help.default")
     serve.add_argument("--host", metavar=say("usage.host"), default=LOOPBACK, help=say("help.serve.host"))
     commands.control(serve, "help.serve.control")
     commands.dress(serve)
@@ -70,7 +71,7 @@ def _serve(options: argparse.Namespace, texts: Texts) -> int:
             raise Failed("slot.unnamed")
         ports[first] = options.port
     name = options.image.stem
-    with ExitStack() as held:
+    with until_told(), ExitStack() as held:
         dress, trace = _dress(options, held)
         store = FileStore(options.image, secret_of(options), sync=not options.no_sync)
         held.callback(store.close)
@@ -93,7 +94,7 @@ def _serve(options: argparse.Namespace, texts: Texts) -> int:
 
 
 def _fleet(options: argparse.Namespace, texts: Texts) -> int:
-    with ExitStack() as held:
+    with until_told(), ExitStack() as held:
         dress, trace = _dress(options, held)
         slots = standard_slots(options.host) | dict(_slot(text, options.host) for text in options.slot)
         fleet = Fleet(slots, dress)
@@ -135,7 +136,7 @@ def _slot(text: str, host: str) -> tuple[str, Slot]:
     """Read NAME=contact:PORT."""
     name, _, rest = text.partition("=")
     face, _, port = rest.partition(":")
-    if not name or not port.isdigit() or face not in [one.value for one in Interface]:
+    if not name or not is_port(port) or face not in [one.value for one in Interface]:
         raise Failed("slot.unknown-form", text=text)
     return name, Slot(Interface(face), int(port), host)
 
@@ -160,13 +161,22 @@ def _dress(options: argparse.Namespace, held: ExitStack) -> tuple[Dress, Path | 
 
 def _run(control: str | None, obeying: Callable[[str], str], texts: Texts, begin: Callable[[], None]) -> None:
     """Begin, then obey until told to end."""
-    signal.signal(signal.SIGTERM, _interrupt)
     where = control if control is not None else _default_place(texts)
+    begin()
+    run_control(where, obeying, _say)
+
+
+@contextmanager
+def until_told() -> Iterator[None]:
+    """What runs inside ends at TERM, Ctrl-C or `quit`. It closes once: a second signal does not come in between."""
+    before = {number: signal.signal(number, _interrupt) for number in _ENDING}
     try:
-        begin()
-        run_control(where, obeying, _say)
+        yield
     except (KeyboardInterrupt, Quit):
         return
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _default_place(texts: Texts) -> str:
@@ -183,6 +193,8 @@ def _default_place(texts: Texts) -> str:
 
 
 def _interrupt(number: int, frame: object) -> None:
+    for one in _ENDING:
+        signal.signal(one, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

@@ -1,9 +1,14 @@
 """`cardos` on the command line: blank, inspect, clone; errors say why and what to do."""
 
+import errno
 import os
 import re
+import resource
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,7 +22,9 @@ from cardlink.piv.tables import CERT_ATTESTATION, KEYS, Interface
 from cardlink.piv.yubico import Origin
 from cardos.__main__ import main
 from cardos.card import Card
+from cardos.cli.serve import until_told
 from cardos.factory import make_blank
+from cardos.files import failed
 from cardos.image import FileStore
 from cardos.maker_file import FILE_NAME
 from cardos.messages.catalogue import Texts
@@ -247,3 +254,88 @@ def test_the_log_shows_exchanges_and_masks_what_may_be_secret(caplog: pytest.Log
     assert caplog.messages[1].endswith("command=0020008008**************** answer=9000")
     assert caplog.messages[2].endswith(f"command=0024008110{'**' * 16} answer=9000")
     assert "31323334" not in caplog.text
+
+
+@pytest.mark.parametrize("port", ["99999", "65536", "0", "-1", "abc", "", "１"])
+@pytest.mark.parametrize("option", ["--port", "--contact-port", "--contactless-port"])
+def test_a_port_that_is_none_is_wrong_usage(capsys: pytest.CaptureFixture[str], option: str, port: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--lang", "vi", "serve", "--image", "a.card", f"{option}={port}"])
+    assert ended.value.code == 2
+    assert f"{option}: {port} không phải số cổng (1 đến 65535)" in capsys.readouterr().err
+
+
+def test_a_slot_of_a_fleet_wants_a_real_port(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fleet", "1", "--slot", "door=contact:99999", "--control", "none"]) == 1
+    assert "cardos: error: door=contact:99999 is no slot" in capsys.readouterr().err
+
+
+def test_a_second_signal_does_not_interrupt_the_closing() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    closed: list[str] = []
+    with until_told(), ExitStack() as held:
+        held.callback(closed.append, "last")
+        for number in (signal.SIGTERM, signal.SIGINT):
+            held.callback(os.kill, os.getpid(), number)
+        os.kill(os.getpid(), signal.SIGTERM)
+        closed.append("never")
+    assert closed == ["last"]
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+@contextmanager
+def writing_at_most(limit: int) -> Iterator[None]:
+    """A disk that is full after so many bytes of a file."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("room", [0, 40, 70, 500])
+def test_a_full_disk_leaves_nothing_half_and_it_works_when_there_is_room(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], room: int
+) -> None:
+    keys = tmp_path / "transport"
+    keys.write_text(" ".join(["01" * 32] * 3), encoding="ascii")
+    image, maker = tmp_path / "a.card", tmp_path / FILE_NAME
+    command = ["--lang", "vi", "blank", "--image", str(image), "--serial", SERIAL, "--transport-keys-file", str(keys)]
+    with writing_at_most(room):
+        assert main(command) == 1
+    told = capsys.readouterr().err
+    assert "đĩa đầy" in told
+    assert "hint: dọn đĩa rồi làm lại" in told
+    left = {one.name for one in tmp_path.iterdir()}
+    whole = {maker.name, f"{maker.name}.key"} if maker.exists() else set()
+    assert left == {"transport"} | whole  # a maker is whole or not there, with its secret
+    assert main(command) == 0
+    assert main(["inspect", "--image", str(image)]) == 0
+
+
+def test_what_the_system_refuses_is_a_sentence_with_a_hint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image = make(tmp_path)
+    key = tmp_path / "a.card.key"
+    (tmp_path / "folder").mkdir()
+    for arguments, said in (
+        (["inspect", "--image", str(image), "--svg", str(tmp_path / "folder")], "là thư mục, không phải tệp"),
+        (["inspect", "--image", str(key / "x.card")], "không phải thư mục"),
+        (["inspect", "--image", str(tmp_path / f"{'n' * 300}.card")], "tên quá dài"),
+        (["inspect", "--image", str(image), "--secret-fd", "987"], "mô tả tệp được nêu không mở"),
+        (
+            ["serve", "--image", str(image), "--interface", "none", "--control", f"/tmp/{'s' * 120}"],
+            "đường dẫn quá dài",
+        ),
+    ):
+        assert main(["--lang", "vi", *arguments]) == 1
+        told = capsys.readouterr().err
+        assert said in told
+        assert "Errno" not in told
+        assert "cardos: hint: " in told
+
+
+def test_an_error_that_has_no_sentence_is_told_by_its_name() -> None:
+    told = failed(OSError(errno.ENODEV, "x", "/dev/none"))
+    assert str(told) == "/dev/none: the machine could not do it (ENODEV)"
+    assert failed(OSError("AF_UNIX path too long")).code == "disk.other"
