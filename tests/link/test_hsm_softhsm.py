@@ -1,99 +1,26 @@
 """SoftHSM through PKCS#11: how keys stand in a token, what a device enforces and what it does not, as declared."""
 
-import os
+import logging
 import re
-import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import pytest
 from hsm_card import TRANSPORT_KEYS, TestCard
-from softhsm_tokens import MODULE, ROOT_TOKEN, TOKEN, Tokens, environ_of, softhsm, tool, workers
+from softhsm_thieves import STRANGER, THIEF, THIEF_ON, forged, memory_of
+from softhsm_tokens import MODULE, ROOT_TOKEN, TOKEN, Tokens, environ_of, softhsm, started, tool
 
 from issuer.config import Secret
 from issuer.trust.pkcs11 import Ceremony, Pkcs11
 from issuer.trust.pkcs11_token import set_up
-from issuer.trust.port import HsmError, KeyExists
+from issuer.trust.port import Capabilities, HsmError, KeyExists
 
 BATCH, MASTER, SIGNER, ROOT = "batch-1", "card-master-1", "card-H38-1", "root-1"
 WITHIN_S = 10.0
-
-# What somebody who has stolen the everyday PIN tries with a library of his own.
-THIEF = """
-import sys
-import pkcs11
-from pkcs11 import Attribute, KeyType, ObjectClass
-
-module, token, pin = sys.argv[1], sys.argv[2], sys.stdin.readline().strip()
-session = pkcs11.lib(module).get_token(token_label=token).open(rw=True, user_pin=pin)
-wrapping = session.generate_key(KeyType.AES, 256)
-keys = [*session.get_objects({Attribute.CLASS: ObjectClass.PRIVATE_KEY}),
-        *(one for one in session.get_objects({Attribute.CLASS: ObjectClass.SECRET_KEY, Attribute.TOKEN: True}))]
-
-def outcome(act):
-    try:
-        act()
-    except pkcs11.PKCS11Error as error:
-        return type(error).__name__
-    return "done"
-
-def change(key, attribute, value):
-    key[attribute] = value
-
-for key in keys:
-    print(
-        key.label,
-        outcome(lambda: key[Attribute.VALUE]),
-        outcome(lambda: wrapping.wrap_key(key)),
-        *(outcome(lambda: change(key, *pair)) for pair in (
-            (Attribute.ID, b"mine"), (Attribute.LABEL, "mine"), (Attribute.EXTRACTABLE, True),
-            (Attribute.SENSITIVE, False), (Attribute.DERIVE, True),
-        )),
-    )
-"""
-
-# ... and with a key that is not there for what he wants signed.
-FORGER = """
-import sys
-import pkcs11
-from pkcs11 import Attribute, Mechanism, ObjectClass
-
-module, token, label, pin = *sys.argv[1:], sys.stdin.readline().strip()
-try:
-    session = pkcs11.lib(module).get_token(token_label=token).open(user_pin=pin)
-    wanted = {Attribute.CLASS: ObjectClass.PRIVATE_KEY, Attribute.LABEL: label}
-    print(*(len(one.sign(bytes(32), mechanism=Mechanism.ECDSA)) for one in list(session.get_objects(wanted))))
-except pkcs11.PKCS11Error as error:
-    print(type(error).__name__)
-"""
-
-# What somebody without any PIN leaves in a token: a public key and a note that look like ours.
-STRANGER = """
-import sys
-import pkcs11
-from pkcs11 import Attribute, KeyType, ObjectClass
-from pkcs11.util.ec import encode_named_curve_parameters
-from issuer.trust.pkcs11_keys import Mark
-
-session = pkcs11.lib(sys.argv[1]).get_token(token_label=sys.argv[2]).open(rw=True)
-public = {Attribute.TOKEN: True, Attribute.PRIVATE: False}
-for label in sys.argv[3:]:
-    session.create_object({
-        **public, Attribute.CLASS: ObjectClass.PUBLIC_KEY, Attribute.KEY_TYPE: KeyType.EC, Attribute.LABEL: label,
-        Attribute.ID: Mark("ec-p256", "card", ("H38",), 1, bytes(8)).encode(),
-        Attribute.EC_PARAMS: encode_named_curve_parameters("secp256r1"),
-        Attribute.EC_POINT: bytes.fromhex("044104") + bytes(64),
-    })
-    session.create_object({
-        **public, Attribute.CLASS: ObjectClass.DATA, Attribute.APPLICATION: "themo",
-        Attribute.LABEL: f"state:{label}", Attribute.VALUE: b"compromised",
-    })
-print(len(list(session.get_objects({Attribute.CLASS: ObjectClass.PUBLIC_KEY}))))
-"""
 
 
 @pytest.fixture(scope="module")
@@ -118,14 +45,6 @@ def hsm(tokens: Tokens, officer: Ceremony) -> Iterator[Pkcs11]:
     made = tokens.everyday()
     yield made
     made.close()
-
-
-def forged(tokens: Tokens, token: str, pin: Secret, label: str) -> str:
-    """What signing with a key of the token comes to for somebody with a library of his own."""
-    command = [sys.executable, "-c", FORGER, MODULE, token, label]
-    environ = environ_of(tokens)
-    done = subprocess.run(command, input=pin.text + "\n", env=environ, capture_output=True, text=True, check=True)
-    return done.stdout.strip()
 
 
 # --- tokens
@@ -229,8 +148,101 @@ def test_a_device_suspends_no_key(officer: Ceremony) -> None:
 # --- what it does not, as declared
 
 
-def test_what_the_device_does_not_do_is_declared(hsm: Pkcs11) -> None:
-    assert hsm.capabilities().lacking() == [
+@dataclass(frozen=True)
+class Stage:
+    """What each trial needs: the logins, and what a thief with the everyday PIN came to."""
+
+    tokens: Tokens
+    officer: Ceremony
+    hsm: Pkcs11
+    card: TestCard
+    thief: dict[str, str]
+
+    @staticmethod
+    def can(act: Callable[[], object]) -> bool:
+        """Whether this is done, or denied."""
+        try:
+            act()
+        except HsmError as error:
+            if error.code != "hsm.denied":
+                raise
+            return False
+        return True
+
+
+@pytest.fixture(scope="module")
+def stage(tokens: Tokens, officer: Ceremony) -> Stage:
+    card, hsm = TestCard.blank(), tokens.everyday()
+    officer.generate("ended-master", "aes-256", "card-master", ())
+    officer.set_state("ended-master", "deactivated")
+    session = card.open(hsm, "transport", BATCH, "a job that nobody opened")
+    hsm.put_secret(session, "pin", None, card.kdd, 0x01)
+    command = [sys.executable, "-c", THIEF_ON, MODULE, TOKEN, ROOT_TOKEN, SIGNER, ROOT]
+    given = tokens.user_pin.text + "\n"
+    done = subprocess.run(command, input=given, env=environ_of(tokens), capture_output=True, text=True, check=True)
+    return Stage(tokens, officer, hsm, card, dict(line.split("=") for line in done.stdout.splitlines()))
+
+
+def derives_inside(on: Stage) -> bool:
+    """Not where a card's own key stands in the worker's memory while a session with it is open."""
+    card, hsm = TestCard.blank(), on.tokens.everyday()
+    card.rotate(hsm, BATCH, MASTER)
+    with started() as mine:
+        hsm.close()
+        session = card.open(hsm, "card", MASTER)
+    found = any(card.chip.persistent.key_sets[0x01].keys.dek in part for part in memory_of(mine[0]))
+    hsm.close_session(session)
+    hsm.close()
+    return not found
+
+
+def seals_log(on: Stage) -> bool:
+    """Not where a signature leaves no other trace in the token's files than the login does."""
+
+    def changed(label: str) -> set[Path]:
+        before = {path: path.read_bytes() for path in on.tokens.store.rglob("*") if path.is_file()}
+        forged(on.tokens, TOKEN, on.tokens.user_pin, label)
+        return {path for path in on.tokens.store.rglob("*") if path.is_file() and before.get(path) != path.read_bytes()}
+
+    return changed(SIGNER) != changed("no such key")
+
+
+TRIALS: dict[str, Callable[[Stage], bool]] = {
+    "keeps_signing_keys": lambda on: on.thief["private"] == "kept",
+    "keeps_card_masters": lambda on: on.thief["secret"] == "kept" and on.can(lambda: on.hsm.attest(MASTER)),
+    "derives_inside": derives_inside,
+    "loads_inside": lambda on: on.thief["pin"] != on.hsm.reveal_pin("a job that nobody opened"),
+    "enforces_uses": lambda on: on.thief["signed"] != "64",
+    "enforces_roles": lambda on: on.thief["made"] != "done",
+    "separates_roots": lambda on: on.thief["root"] == "PinIncorrect",
+    "locks_pins": lambda on: on.thief["after 12 wrong PINs"] != "in",
+    "has_allocator": lambda on: not on.can(lambda: on.card.open(on.hsm, "transport", BATCH, "nor this one")),
+    "has_key_states": lambda on: on.thief["ended"] != "16" or on.can(lambda: on.officer.set_state(SIGNER, "suspended")),
+    "has_caps": lambda on: bool(on.hsm.caps()) or not on.hsm.sign_many(SIGNER, "card", [b"x"] * 300),
+    "has_quorum": lambda on: not on.can(lambda: on.officer.generate("by one alone", "ec-p256", "card", ())),
+    "seals_log": seals_log,
+    "has_ed25519": lambda on: len(on.hsm.sign("audit-1", "audit", b"x")) == 64,
+    "has_ml_dsa": lambda on: on.can(lambda: on.officer.generate("later", "ml-dsa-44", "card", ())),
+}
+
+
+def test_every_capability_is_tried() -> None:
+    assert set(TRIALS) == {one.name for one in fields(Capabilities)}
+
+
+@pytest.mark.parametrize("name", TRIALS)
+def test_what_is_declared_is_what_happens(stage: Stage, name: str) -> None:
+    assert getattr(stage.hsm.capabilities(), name) is TRIALS[name](stage)
+
+
+def test_what_is_lacking_stands_in_the_log_when_the_device_is_opened(
+    tokens: Tokens, officer: Ceremony, caplog: pytest.LogCaptureFixture
+) -> None:
+    hsm = tokens.everyday()
+    with caplog.at_level(logging.INFO, logger="issuer.trust.pkcs11_link"):
+        lacking = hsm.capabilities().lacking()
+    assert f"token={TOKEN} lacking={','.join(lacking)}" in caplog.text
+    assert lacking == [
         "derives_inside", "loads_inside", "enforces_uses", "enforces_roles", "locks_pins", "has_allocator",
         "has_key_states", "has_caps", "has_quorum", "seals_log", "has_ml_dsa",
     ]  # fmt: skip
@@ -284,67 +296,3 @@ def test_one_token_for_all_keys_works_and_is_declared(tmp_path: Path) -> None:
             everyday.sign(ROOT, "root", b"list")
         with pytest.raises(KeyExists):
             ceremony.generate(ROOT, "ec-p256", "card", ())
-
-
-# --- the worker
-
-
-def test_a_killed_worker_is_started_again_and_its_sessions_are_lost(hsm: Pkcs11) -> None:
-    before = workers()
-    card = TestCard.blank()
-    session = card.open(hsm, "transport", BATCH)
-    (mine,) = workers() - before
-    os.kill(mine, signal.SIGKILL)
-    with pytest.raises(HsmError, match=r"hsm\.session_lost"):
-        hsm.wrap(session, b"\x00\xcb\x3f\xff")
-    assert hsm.verify(SIGNER, b"after", hsm.sign(SIGNER, "card", b"after"))
-    with pytest.raises(HsmError, match=r"hsm\.session_lost"):
-        hsm.wrap(session, b"\x00\xcb\x3f\xff")
-    hsm.close_session(session)
-
-
-def test_a_worker_killed_between_two_calls_is_not_noticed(hsm: Pkcs11) -> None:
-    before = workers()
-    assert hsm.random(8)
-    (mine,) = workers() - before
-    os.kill(mine, signal.SIGKILL)
-    assert hsm.verify(SIGNER, b"after", hsm.sign(SIGNER, "card", b"after"))
-
-
-def test_no_pin_stands_in_a_workers_command_line_or_environment(tokens: Tokens, hsm: Pkcs11) -> None:
-    assert hsm.random(8)
-    assert workers()
-    for pid in workers():
-        shown = Path(f"/proc/{pid}/cmdline").read_bytes() + Path(f"/proc/{pid}/environ").read_bytes()
-        for secret in (tokens.so_pin, tokens.user_pin, tokens.officer_pin):
-            assert secret.text.encode() not in shown
-
-
-LEFT_ALONE = """
-import sys, time
-from issuer.config import Secret
-from issuer.trust.pkcs11 import Pkcs11
-from issuer.trust.pkcs11_link import Login, Worker
-
-hsm = Pkcs11(Worker(Login(sys.argv[1], sys.argv[2], Secret(sys.stdin.readline().strip()), False, True)))
-print(len(hsm.random(8)), hsm._everyday._process.pid, flush=True)
-time.sleep(60)
-"""
-
-
-def test_a_worker_ends_with_the_process_that_started_it(tokens: Tokens) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", LEFT_ALONE, MODULE, TOKEN],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ_of(tokens), text=True,
-    ) as parent:  # fmt: skip
-        assert parent.stdin
-        assert parent.stdout
-        parent.stdin.write(tokens.user_pin.text + "\n")
-        parent.stdin.flush()
-        drawn, worker = map(int, parent.stdout.readline().split())
-        assert drawn == 8
-        parent.kill()
-    deadline = time.monotonic() + WITHIN_S
-    while Path(f"/proc/{worker}/cmdline").exists() and b"pkcs11_worker" in Path(f"/proc/{worker}/cmdline").read_bytes():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)

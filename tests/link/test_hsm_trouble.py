@@ -26,6 +26,7 @@ from issuer.trust.port import HsmError
 
 BATCH, SIGNER = "batch-1", "card-H38-1"
 SOON_S = 0.5
+WITHIN_S = 10.0
 
 # Inside one process, what a worker cannot be made to meet from outside: its module closes its sessions by itself, and
 # the user is logged in already. ES256 is checked outside.
@@ -168,7 +169,7 @@ def test_a_module_that_hangs_is_ended_in_time_and_holds_up_no_other_login(tokens
     began_s = time.monotonic()
     waiting.start()
     assert signs(hsm)
-    waiting.join(10)
+    waiting.join(WITHIN_S)
     assert f"{SOON_S} s" in told[0]
     assert time.monotonic() - began_s < 6 * SOON_S
     assert mine[0] not in workers()
@@ -178,6 +179,70 @@ def test_a_module_that_hangs_is_ended_in_time_and_holds_up_no_other_login(tokens
 
 def test_sessions_that_the_module_closes_and_a_login_that_is_there_already(tokens: Tokens, officer: Ceremony) -> None:
     assert inside(tokens, INSIDE, SIGNER) == ["64", "device-lost: SessionHandleInvalid"]
+
+
+# --- the worker
+
+
+def test_a_killed_worker_is_started_again_and_its_sessions_are_lost(tokens: Tokens, officer: Ceremony) -> None:
+    hsm, before = tokens.everyday(), workers()
+    card = TestCard.blank()
+    session = card.open(hsm, "transport", BATCH)
+    (mine,) = workers() - before
+    os.kill(mine, signal.SIGKILL)
+    with pytest.raises(HsmError, match=r"hsm\.session_lost"):
+        hsm.wrap(session, b"\x00\xcb\x3f\xff")
+    assert hsm.verify(SIGNER, b"after", hsm.sign(SIGNER, "card", b"after"))
+    with pytest.raises(HsmError, match=r"hsm\.session_lost"):
+        hsm.wrap(session, b"\x00\xcb\x3f\xff")
+    hsm.close_session(session)
+
+
+def test_a_worker_killed_between_two_calls_is_not_noticed(tokens: Tokens, officer: Ceremony) -> None:
+    hsm, before = tokens.everyday(), workers()
+    assert hsm.random(8)
+    (mine,) = workers() - before
+    os.kill(mine, signal.SIGKILL)
+    assert hsm.verify(SIGNER, b"after", hsm.sign(SIGNER, "card", b"after"))
+
+
+def test_no_pin_stands_in_a_workers_command_line_or_environment(tokens: Tokens, hsm: Pkcs11) -> None:
+    assert hsm.random(8)
+    assert workers()
+    for pid in workers():
+        shown = Path(f"/proc/{pid}/cmdline").read_bytes() + Path(f"/proc/{pid}/environ").read_bytes()
+        for secret in (tokens.so_pin, tokens.user_pin, tokens.officer_pin):
+            assert secret.text.encode() not in shown
+
+
+LEFT_ALONE = """
+import sys, time
+from issuer.config import Secret
+from issuer.trust.pkcs11 import Pkcs11
+from issuer.trust.pkcs11_link import Login, Worker
+
+hsm = Pkcs11(Worker(Login(sys.argv[1], sys.argv[2], Secret(sys.stdin.readline().strip()), False, True)))
+print(len(hsm.random(8)), hsm._everyday._process.pid, flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_worker_ends_with_the_process_that_started_it(tokens: Tokens) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", LEFT_ALONE, MODULE, TOKEN],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ_of(tokens), text=True,
+    ) as parent:  # fmt: skip
+        assert parent.stdin
+        assert parent.stdout
+        parent.stdin.write(tokens.user_pin.text + "\n")
+        parent.stdin.flush()
+        drawn, worker = map(int, parent.stdout.readline().split())
+        assert drawn == 8
+        parent.kill()
+    deadline = time.monotonic() + WITHIN_S
+    while Path(f"/proc/{worker}/cmdline").exists() and b"pkcs11_worker" in Path(f"/proc/{worker}/cmdline").read_bytes():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 # --- the PIN
