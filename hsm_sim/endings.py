@@ -28,8 +28,8 @@ def booted_ms() -> int:
     return time.time_ns() // 1_000_000 - int(time.clock_gettime(time.CLOCK_BOOTTIME) * 1000)
 
 
-def last_ending(path: Path, size_bytes: int, machine_start_ms: int) -> Ending:
-    """Look at the end of a log of whole lines that fit their chain."""
+def last_ending(path: Path, size_bytes: int, machine_start_ms: int, *, is_torn: bool = False) -> Ending:
+    """Look at the end of the whole lines of a log, which fit their chain. `is_torn`: half a line stood after them."""
     if not size_bytes:
         return Ending.NONE
     with path.open("rb") as file:
@@ -37,6 +37,7 @@ def last_ending(path: Path, size_bytes: int, machine_start_ms: int) -> Ending:
         tail = file.read(min(size_bytes, TAIL_BYTES))
     lines = [json.loads(line.rpartition(b"\t")[0]) for line in tail.splitlines()[-2:] if line.startswith(b"{")]
     last = lines[-1]
-    if any(line["e"][2:4] == ["stop", "ok"] for line in lines) and (last["e"][2] in ("stop", "seal")):
+    is_stopped = any(line["e"][2:4] == ["stop", "ok"] for line in lines) and last["e"][2] in ("stop", "seal")
+    if is_stopped and not is_torn:
         return Ending.STOPPED
     return Ending.POWER if last["t"] < machine_start_ms else Ending.KILLED

@@ -172,7 +172,7 @@ class Log:
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             scan = scan_log(path, anchor)
-            ending = last_ending(path, scan.head.size_bytes, machine_start_ms())
+            ending = last_ending(path, scan.head.size_bytes, machine_start_ms(), is_torn=bool(scan.torn_bytes))
             os.ftruncate(self._file, scan.head.size_bytes)
             os.lseek(self._file, scan.head.size_bytes, os.SEEK_SET)
         except BaseException:

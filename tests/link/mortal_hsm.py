@@ -1,0 +1,37 @@
+"""`hsm-sim serve` that sends itself SIGKILL after the given write from the line of the log on that names an operation.
+
+python mortal_hsm.py OPERATION WRITE serve --socket ...
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from hsm_sim.__main__ import main
+
+
+def let_die(op: str, at: int) -> None:
+    """Count the writes to files once the log has named the operation; the write of that line is the first."""
+    mark = f',"{op}","do","'.encode()
+    count = 0
+
+    def dying(real: Callable[..., Any], is_write: bool) -> Callable[..., Any]:
+        def call(*args: Any) -> Any:
+            nonlocal count
+            done = real(*args)
+            if count or (is_write and mark in args[1]):
+                count += 1
+            if count == at:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return done
+
+        return call
+
+    os.write, os.pwrite, os.fsync = dying(os.write, True), dying(os.pwrite, False), dying(os.fsync, False)
+
+
+if __name__ == "__main__":
+    let_die(sys.argv[1], int(sys.argv[2]))
+    sys.exit(main(sys.argv[3:]))

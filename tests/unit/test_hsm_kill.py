@@ -1,0 +1,494 @@
+"""`kill -9` in every operation of the HSM, by name, at each of its writes: done and in the log, or not done.
+
+The operations stand in `ROWS`; one that the HSM has and the table has not is an error.
+"""
+
+import contextlib
+import hashlib
+import itertools
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hsm_cuts import Died, Disk, Mortal
+from hsm_world import KDD, CardEnd, HsmWorld
+
+from cardlink.gp.keys import derive_card_keys, key_check_value
+from cardlink.gp.scp03 import StaticKeys
+from cardlink.iso7816.apdu import Command
+from hsm_sim import store as store_module
+from hsm_sim.core import Hsm, Peer
+from hsm_sim.endings import Ending
+from hsm_sim.errors import Denied, HsmError, PinLocked, StoreSealed
+from hsm_sim.keys import REVEAL_PIN, Role
+from hsm_sim.log import scan_log
+from hsm_sim.log_key import LOG_KEY, NEXT
+from hsm_sim.ops import SPECS
+from hsm_sim.pins import TRIES_MAX
+from hsm_sim.policy import Op
+from hsm_sim.store import State
+
+TRANSPORT = StaticKeys(*(bytes(range(start, start + 16)) for start in (0, 16, 32)))  # made up, for tests alone
+SO, LAN, MINH = Peer(Role.SO, 0), Peer(Role.SO, 0, "Lan"), Peer(Role.SO, 0, "Minh")
+COMMAND = Command(0x00, 0xCB, 0x3F, 0xFF, b"\x5c\x01\x7e", 256).encode()
+DATA, DIGEST = b"data", hashlib.sha256(b"data").digest()
+
+
+@dataclass
+class Scene:
+    """What an operation needs that lives in the process alone: a session with a card, a proposal."""
+
+    hsm: Hsm
+    peer: Peer
+    session: int = 0
+    card: CardEnd | None = None
+    said: bytes = b""
+    nonce: bytes = b""
+    digest: bytes = b""
+
+
+Prepare = Callable[[Scene], None]
+
+
+def with_session(scene: Scene) -> None:
+    scene.card = CardEnd(TRANSPORT)
+    args = opening(scene)
+    scene.session, authentication = scene.hsm.call(scene.peer, "open_session", args)
+    scene.card.external_authenticate(authentication)
+    scene.hsm.call(scene.peer, "unwrap", [scene.session, b"\x90\x00"])
+
+
+def opening(scene: Scene) -> list[Any]:
+    scene.card = CardEnd(TRANSPORT)
+    challenge = bytes(8)
+    answer = scene.card.initialize_update(challenge) + b"\x90\x00"
+    return ["job-1", "transport", "batch", KDD, scene.card.kvn, challenge, answer, 0x33, 256]
+
+
+def with_answer(scene: Scene) -> None:
+    with_session(scene)
+    assert scene.card
+    scene.said = scene.card.transmit(scene.hsm.call(scene.peer, "wrap", [scene.session, COMMAND]), b"yes")
+
+
+def with_put_keys(scene: Scene) -> None:
+    with_session(scene)
+    wrapped = scene.hsm.call(scene.peer, "put_keys", [scene.session, "master", KDD, 0x31, 0x30, 256])
+    own = derive_card_keys(scene.hsm.state.keys["master"].secret, KDD, 0x31, 256)
+    checks = b"".join(key_check_value(one) for one in (own.enc, own.mac, own.dek))
+    assert scene.card
+    scene.said = scene.card.transmit(wrapped, b"\x31" + checks)
+
+
+def proposal(op: str, args: Sequence[Any], *, is_agreed: bool = True) -> Prepare:
+    def prepare(scene: Scene) -> None:
+        scene.nonce, _, _, scene.digest, *_ = scene.hsm.call(LAN, "propose", [op, list(args)])
+        if is_agreed:
+            scene.hsm.call(MINH, "approve", [scene.nonce, scene.digest])
+
+    return prepare
+
+
+@dataclass(frozen=True)
+class Row:
+    """How an operation is asked for. `changes`: it changes the store; `again`: how one that was done is refused."""
+
+    peer: Peer
+    args: Callable[[Scene], list[Any]]
+    prepare: Prepare = lambda scene: None
+    changes: bool = False
+    again: str = ""
+    agreed: str = ""
+    """What is carried out, where the operation that crosses the socket is `carry_out`."""
+
+
+USER, AUDITOR, ALLOCATOR = Peer(Role.USER, 0), Peer(Role.AUDITOR, 0), Peer(Role.ALLOCATOR, 0)
+
+
+def reads(peer: Peer, *args: Any) -> Row:
+    return Row(peer, lambda scene: list(args))
+
+
+def changes(peer: Peer, *args: Any, again: str = "") -> Row:
+    return Row(peer, lambda scene: list(args), changes=True, again=again)
+
+
+def by_two(op: str, *args: Any, again: str = "", changes: bool = True) -> Row:
+    """What takes two persons is carried out after both have agreed."""
+    return Row(LAN, lambda scene: [scene.nonce], proposal(op, args), changes=changes, again=again, agreed=op)
+
+
+def on_card(make: Callable[[Scene], list[Any]], prepare: Prepare = with_session, changes: bool = False) -> Row:
+    return Row(USER, make, prepare, changes)
+
+
+ROWS: dict[str, Row] = {
+    Op.STATUS: reads(USER),
+    Op.KEYS: reads(USER, "", 10),
+    Op.INFO: reads(USER, "signer"),
+    Op.GENERATE: changes(SO, "new", "ec-p256", "card", ["H49"], [0, 0, 0], True, again="key-exists"),
+    Op.LOAD_TRANSPORT: changes(SO, "batch-2", bytes(16), bytes(16), bytes(16), again="key-exists"),
+    Op.SET_STATE: changes(SO, "signer", "suspended", again="bad-request"),
+    Op.DESTROY: by_two("destroy", "old", again="bad-request"),
+    Op.SET_CAP: by_two("set_cap", "signer", 0, 1000),
+    Op.CAPS: reads(USER),
+    Op.SET_PIN: by_two("set_pin", "user", "another-pin"),
+    Op.ADD_PERSON: by_two("add_person", "Hoa", "so", "mat-khau-hoa", again="bad-request"),
+    Op.REMOVE_PERSON: by_two("remove_person", "so", again="bad-request"),
+    Op.PERSONS: reads(AUDITOR),
+    Op.SET_PERSONS_NEEDED: by_two("set_persons_needed", 1),
+    Op.PROPOSE: reads(LAN, "destroy", ["old"]),
+    Op.PROPOSALS: reads(AUDITOR),
+    Op.APPROVE: Row(
+        MINH, lambda scene: [scene.nonce, scene.digest], proposal("set_cap", ["signer", 0, 0], is_agreed=False)
+    ),
+    Op.CARRY_OUT: by_two("sign", "root-1", "root", DATA, changes=False),
+    Op.ALLOCATE: changes(ALLOCATOR, "job-9", KDD),
+    Op.ALLOW_PIN: changes(ALLOCATOR, "job-told"),
+    Op.SIGN: reads(USER, "signer", "card", DATA),
+    Op.SIGN_MANY: reads(USER, "signer", "card", [DATA, DATA]),
+    Op.SIGN_DIGEST: reads(USER, "ca", "ca", DIGEST),
+    Op.RANDOM: reads(USER, 8),
+    Op.DERIVE_CHECK: reads(USER, "master", KDD, 1, 256),
+    Op.DERIVE_CHECKS: reads(USER, "master", [KDD], 1, 256),
+    Op.OPEN_SESSION: Row(USER, opening, changes=True),
+    Op.WRAP: on_card(lambda scene: [scene.session, COMMAND]),
+    Op.UNWRAP: on_card(lambda scene: [scene.session, scene.said], with_answer),
+    Op.WRAP_CHAIN: on_card(lambda scene: [scene.session, [COMMAND]]),
+    Op.UNWRAP_CHAIN: on_card(lambda scene: [scene.session, [scene.said]], with_answer),
+    Op.PUT_KEYS: on_card(lambda scene: [scene.session, "master", KDD, 0x31, 0x30, 256]),
+    Op.CHECK_PUT_KEYS: on_card(lambda scene: [scene.session, scene.said], with_put_keys),
+    Op.PUT_SECRET: on_card(lambda scene: [scene.session, "pin", None, KDD, None, None], changes=True),
+    Op.CLOSE_SESSION: on_card(lambda scene: [scene.session]),
+    Op.REVEAL_PIN: changes(USER, "job-told", again="no-such-key"),
+    Op.LOG_HEAD: reads(AUDITOR),
+    Op.ROTATE_LOG_KEY: by_two("rotate_log_key", None),
+}
+
+
+def test_every_operation_of_the_hsm_stands_in_the_table() -> None:
+    assert set(map(str, ROWS)) == set(map(str, SPECS)) == set(map(str, Op))
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of an HSM that two officers share, with one of each thing in it."""
+    world = HsmWorld(tmp_path_factory.mktemp("prepared"))
+    hsm = world.open()
+    for label, kind, use in (
+        *(("signer", "ec-p256", "card"), ("old", "ec-p256", "card"), ("ca", "ec-p256", "ca")),
+        *(("root-1", "ec-p256", "root"), ("master", "aes-256", "card-master")),
+    ):
+        hsm.call(SO, "generate", [label, kind, use, [], [0, 0, 0], True])
+    hsm.call(SO, "set_state", ["old", "compromised"])
+    hsm.call(SO, "load_transport", ["batch", TRANSPORT.enc, TRANSPORT.mac, TRANSPORT.dek])
+    for name in ("Lan", "Minh"):
+        hsm.call(SO, "add_person", [name, "so", f"mat-khau-{name}"])
+    hsm.call(SO, "set_pin", ["allocator", "allocator-1"])
+    for job in ("job-1", "job-told"):
+        hsm.call(ALLOCATOR, "allocate", [job, b""])
+    told = hsm.state.jobs["job-told"]
+    hsm.change(
+        lambda state: replace(state, jobs={**state.jobs, "job-told": replace(told, pin=b"123456", pin_until=1 << 40)})
+    )
+    hsm.call(USER, "sign", ["signer", "card", DATA])
+    hsm.found(2)
+    (world.folder / "first").write_bytes(hsm.log.seal_public or b"")
+    hsm.close()
+    return world.folder
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
+    return Disk().patch(monkeypatch)
+
+
+def view(state: State, base: State) -> dict[str, Any]:
+    """What the store holds, beside what it held before; of what is drawn at random, whether it is another."""
+
+    def secret(label: str, now: bytes) -> str:
+        before = base.keys.get(label)
+        return "none" if not now else "same" if before is not None and before.secret == now else "other"
+
+    return {
+        "keys": {
+            label: (key.info.kind, key.info.use, key.info.state, secret(label, key.secret))
+            for label, key in state.keys.items()
+        },
+        "pins": {
+            name: (one.role, one.tries, name in base.pins and one.digest == base.pins[name].digest)
+            for name, one in state.pins.items()
+        },
+        "jobs": {name: (job.kdd, bool(job.pin), job.is_allocated, job.pin_until) for name, job in state.jobs.items()},
+        "caps": dict(state.caps),
+        "settings": {
+            name: value == base.settings.get(LOG_KEY) if name == LOG_KEY else value
+            for name, value in state.settings.items()
+        },
+    }
+
+
+def uses(hsm: Hsm) -> dict[str, int]:
+    return {label: hsm.uses_of(label) for label in ("signer", "ca", "root-1", "batch", REVEAL_PIN)}
+
+
+@dataclass
+class Life:
+    """One run of an operation: what was before, what it wrote, and whether it lived to answer."""
+
+    world: Mortal
+    hsm: Hsm
+    scene: Scene
+    base: State
+    lines: int
+    used: dict[str, int]
+    is_answered: bool = False
+    is_flushed: bool = True
+
+
+Whole = tuple[dict[str, Any], dict[str, int]]
+"""What a whole run leaves: the store's content, and how often keys were used."""
+
+
+class Runs:
+    """Runs one row over fresh copies of the prepared files."""
+
+    def __init__(self, op: str, prepared: Path, folder: Path, disk: Disk) -> None:
+        self.op, self.row, self.prepared, self.folder, self.disk = op, ROWS[op], prepared, folder, disk
+        self.asked = Op.CARRY_OUT if self.row.agreed else op
+        self.numbers = itertools.count()
+
+    def scene(self, hsm: Hsm) -> Scene:
+        peer = self.row.peer
+        made = Scene(hsm, Peer(peer.role, peer.uid, peer.name))
+        self.row.prepare(made)
+        return made
+
+    def outcome(self, hsm: Hsm) -> str:
+        """Ask for it again; the code that it is refused with, or none."""
+        scene = self.scene(hsm)
+        try:
+            hsm.call(scene.peer, self.asked, self.row.args(scene))
+        except HsmError as error:
+            return error.code
+        return ""
+
+    def run(self, at: int = 0, *, half: bool = False, loses: bool = False) -> Life:
+        """Die at write `at`; `loses`: with the power, so that what was not flushed is gone."""
+        world = Mortal(self.prepared, self.folder / str(next(self.numbers)))
+        hsm = world.open()
+        scene = self.scene(hsm)
+        args = self.row.args(scene)
+        life = Life(world, hsm, scene, hsm.state, hsm.log.head.count, uses(hsm), is_flushed=not loses)
+        self.disk.note(world.log_path, world.store_path)
+        self.disk.arm(at, half=half)
+        try:
+            hsm.call(scene.peer, self.asked, args)
+            life.is_answered = True
+        except Died:
+            pass
+        world.kill(hsm)
+        self.disk.disarm()
+        if loses:
+            self.disk.lose(world.log_path)
+            self.disk.lose(world.store_path)
+        return life
+
+    def check(self, life: Life, whole: Whole) -> None:
+        """Start again, and hold what is there against what was before and what the whole operation leaves."""
+        before, (after, used_after) = view(life.base, life.base), whole
+        hsm = life.world.open()
+        found, used = view(hsm.state, life.base), uses(hsm)
+        assert found in (before, after)
+        assert NEXT not in hsm.state.settings
+        done = done_lines(life.world.log_path, self.row.agreed or self.op, life.lines)
+        assert done <= 1
+        assert done == 1 or found == before
+        if life.is_answered:
+            assert found == after
+            assert done == 1 or not life.is_flushed
+        for label, count in life.used.items():
+            assert count <= used[label] <= used_after[label]
+            assert used[label] == used_after[label] or not done or not life.is_flushed
+        if life.scene.nonce:  # what was agreed to dies with the process: nobody carries it out a second time
+            with pytest.raises(Denied, match="no such proposal"):
+                hsm.call(LAN, "carry_out", [life.scene.nonce])
+        code = self.outcome(hsm)
+        assert code == "" or (code, found) == (self.row.again, after)
+        hsm.log.seal()
+        life.world.kill(hsm)
+        scan = scan_log(life.world.log_path, seal_key=(self.prepared / "first").read_bytes())
+        assert [how for _, how in scan.unended] == [Ending.KILLED]
+        assert (scan.unsealed, scan.torn_bytes) == (0, 0)
+
+
+def done_lines(path: Path, op: str, after: int) -> int:
+    """How many lines after that one say that an operation was begun."""
+    events = [json.loads(line.rpartition(b"\t")[0])["e"] for line in path.read_bytes().splitlines()[after:]]
+    return sum(event[2:4] == [op, "do"] for event in events)
+
+
+def cuts(runs: Runs, writes: list[str]) -> Iterator[Life]:
+    """Every way to die: after each write, in the middle of it, and there with the power."""
+    for at, name in enumerate(writes, 1):
+        yield runs.run(at)
+        if "write" in name:
+            yield runs.run(at, half=True)
+        if runs.row.changes:
+            yield runs.run(at, loses=True)
+
+
+@pytest.mark.parametrize("op", ROWS)
+def test_killed_at_any_write_it_is_done_and_logged_or_not_done(
+    op: str, prepared: Path, tmp_path: Path, disk: Disk
+) -> None:
+    runs = Runs(op, prepared, tmp_path, disk)
+    life = runs.run()
+    writes = disk.names
+    whole = view(life.hsm.state, life.base), uses(life.hsm)
+    assert (whole[0] != view(life.base, life.base)) == runs.row.changes
+    assert len(writes) >= (6 if runs.row.changes else 1)
+    runs.check(life, whole)
+    for one in cuts(runs, writes):
+        runs.check(one, whole)
+
+
+def test_killed_while_the_store_is_written_anew_it_is_done_and_logged_or_not_done(
+    prepared: Path, tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "COMPACT_FROM_BYTES", 0)
+    monkeypatch.setattr(store_module, "COMPACT_RATIO", 0)
+    runs = Runs(Op.GENERATE, prepared, tmp_path, disk)
+    life = runs.run()
+    writes = disk.names
+    assert "replace" in writes
+    whole = view(life.hsm.state, life.base), uses(life.hsm)
+    for at in range(1, len(writes) + 1):
+        runs.check(runs.run(at), whole)
+        runs.check(runs.run(at, half=True), whole)
+
+
+# --- what is no operation of the table
+
+
+def is_killed(disk: Disk, at: int, act: Callable[[], object], *, half: bool = False) -> bool:
+    """Do something until write `at`; whether there was one. What is refused is done."""
+    disk.arm(at, half=half)
+    with contextlib.suppress(Died, HsmError):
+        act()
+    return disk.is_dead
+
+
+@pytest.mark.parametrize("pin", ["wrong-pin", "mat-khau-Lan"])
+def test_killed_at_any_write_of_a_login_no_try_is_won(prepared: Path, tmp_path: Path, disk: Disk, pin: str) -> None:
+    tries = []
+    for at in itertools.count(1):
+        world = Mortal(prepared, tmp_path / str(at))
+        hsm = world.open()
+        is_dead = is_killed(disk, at, partial(hsm.login, "Lan", pin, 0))
+        world.kill(hsm)
+        disk.disarm()
+        hsm = world.open()
+        tries.append(hsm.state.pins["Lan"].tries)
+        assert hsm.login("Lan", "mat-khau-Lan", 0).role is Role.SO
+        world.kill(hsm)
+        if not is_dead:
+            break
+    wrong = pin == "wrong-pin"
+    first = tries.index(1)
+    assert tries[:first] == [0] * first
+    assert tries[-1] == (1 if wrong else 0)
+    assert len(tries) == (7 if wrong else 12)
+    assert sorted(tries[first:], reverse=True) == tries[first:]
+
+
+def test_killing_it_right_after_each_guess_locks_the_pin_all_the_same(
+    prepared: Path, tmp_path: Path, disk: Disk
+) -> None:
+    world = Mortal(prepared, tmp_path / "hsm")
+    for _ in range(TRIES_MAX):
+        hsm = world.open()
+        assert is_killed(disk, 5, partial(hsm.login, "Lan", "mat-khau-Lan", 0))  # counted, not yet compared
+        world.kill(hsm)
+        disk.disarm()
+    hsm = world.open()
+    with pytest.raises(PinLocked):
+        hsm.login("Lan", "mat-khau-Lan", 0)
+    world.kill(hsm)
+
+
+def test_killed_at_any_write_of_its_stop_it_starts_again(prepared: Path, tmp_path: Path, disk: Disk) -> None:
+    for at in itertools.count(1):
+        world = Mortal(prepared, tmp_path / str(at))
+        hsm = world.open()
+        base = hsm.state
+        if not is_killed(disk, at, hsm.close):
+            disk.disarm()
+            break
+        world.kill(hsm)
+        disk.disarm()
+        hsm = world.open()
+        assert view(hsm.state, base) == view(base, base)
+        world.kill(hsm)
+        scan_log(world.log_path, seal_key=(prepared / "first").read_bytes())
+    assert at > 6
+
+
+def test_killed_at_any_write_of_its_start_it_starts_again(prepared: Path, tmp_path: Path, disk: Disk) -> None:
+    """After a kill in the middle of a line, and while the key that seals the log is replaced."""
+    for at in itertools.count(1):
+        world = Mortal(prepared, tmp_path / str(at))
+        hsm = world.open()
+        hsm.change(lambda state: replace(state, settings={**state.settings, NEXT: bytes(32)}))
+        assert is_killed(disk, 1, partial(hsm.call, USER, "status", []), half=True)
+        world.kill(hsm)
+        disk.disarm()
+        disk.arm(at)
+        try:
+            hsm = world.open()
+        except Died:
+            disk.disarm()
+            hsm = world.open()
+        else:
+            disk.disarm()
+            at = 0
+        assert NEXT not in hsm.state.settings
+        hsm.log.seal()
+        world.kill(hsm)
+        scan = scan_log(world.log_path, seal_key=(prepared / "first").read_bytes())
+        assert (scan.unsealed, scan.torn_bytes) == (0, 0)
+        if not at:
+            break
+
+
+def test_killed_while_it_destroys_everything_it_has_all_or_opens_no_more(
+    prepared: Path, tmp_path: Path, disk: Disk
+) -> None:
+    opened = []
+    for at in itertools.count(1):
+        for half in (False, True):
+            world = Mortal(prepared, tmp_path / f"{at}-{half}")
+            hsm = world.open()
+            base = hsm.state
+            is_dead = is_killed(disk, at, hsm.zeroise, half=half)
+            world.kill(hsm)
+            disk.disarm()
+            if not world.store_path.exists():
+                opened.append(False)
+                continue
+            try:
+                hsm = world.open()
+            except StoreSealed:
+                opened.append(False)
+            else:
+                assert view(hsm.state, base) == view(base, base)
+                opened.append(True)
+                world.kill(hsm)
+        if not is_dead:
+            break
+    assert opened == sorted(opened, reverse=True)
+    assert True in opened
