@@ -43,7 +43,10 @@ STATUS_LENGTHS = (31, 34, 47, 50)
 
 @dataclass(slots=True)
 class CardSession:
-    """One session of one job with one card. `kvn` is the newest key version known on the card."""
+    """One session of one job with one card. `kvn` is the newest key version known on the card.
+
+    `is_last`: its master key has ended, and the session is for the PUT KEY that puts other keys into their place.
+    """
 
     channel: HostChannel
     job: str
@@ -51,6 +54,7 @@ class CardSession:
     kvn: int
     encrypt: Callable[[bytes], bytes] = field(repr=False)
     put_keys_answer: bytes = b""
+    is_last: bool = False
 
 
 class Cards:
@@ -71,9 +75,12 @@ class Cards:
         raw_answer: bytes,
         level: int,
     ) -> tuple[int, bytes]:
-        """Check the card's cryptogram and open. Answers the session and EXTERNAL AUTHENTICATE."""
-        use = USE_OF_KEY_SET.get(key_set)
-        if not 1 <= len(job) <= JOB_MAX_CHARS or use is None or self._device.find(label, is_anew=True).mark.use != use:
+        """Check the card's cryptogram and open. Answers the session and EXTERNAL AUTHENTICATE.
+
+        A master key that has ended still opens the cards that bear its keys: how else would they get others.
+        """
+        use, entry = USE_OF_KEY_SET.get(key_set), self._device.find(label, is_anew=True)
+        if not 1 <= len(job) <= JOB_MAX_CHARS or use is None or entry.mark.use != use:
             raise Refused("bad-request", f"{label[:64]} gives no key set of kind {key_set[:16]}")
         for number in [number for number, one in self._sessions.items() if one.channel.is_closed]:
             del self._sessions[number]
@@ -88,12 +95,12 @@ class Cards:
         if use == TRANSPORT:
             keys, encrypt = self._of_transport(label, host_challenge, answer)
         else:
-            static = self._card_keys(label, kdd, answer.kvn)
+            static = self._card_keys(label, kdd, answer.kvn, even_ended=True)
             keys = scp03.derive_session(static, host_challenge, answer.card_challenge)
             encrypt = partial(encrypt_key, static.dek)
         channel = HostChannel(keys, host_challenge, answer, level)
         number = secrets.randbits(48) or 1
-        self._sessions[number] = CardSession(channel, job, kdd, answer.kvn, encrypt)
+        self._sessions[number] = CardSession(channel, job, kdd, answer.kvn, encrypt, is_last=entry.has_ended)
         return number, channel.authentication
 
     def _of_transport(
@@ -104,23 +111,23 @@ class Cards:
         keys = scp03.derive_session_by(enc, mac, bits, host_challenge, answer.card_challenge)
         return keys, self._device.encrypt_with(label, "dek")
 
-    def _card_keys(self, master_label: str, kdd: bytes, kvn: int) -> StaticKeys:
-        return derive_card_keys_by(self._master(master_label), kdd, kvn, CARD_KEY_BITS)
+    def _card_keys(self, master_label: str, kdd: bytes, kvn: int, *, even_ended: bool = False) -> StaticKeys:
+        return derive_card_keys_by(self._master(master_label, even_ended=even_ended), kdd, kvn, CARD_KEY_BITS)
 
-    def _master(self, label: str) -> Callable[[bytes], bytes]:
+    def _master(self, label: str, *, even_ended: bool = False) -> Callable[[bytes], bytes]:
         if self._device.find(label, is_anew=True).mark.use != CARD_MASTER:
             raise Refused("denied", f"{label} is no card master key")
-        return self._device.mac_with(label)
+        return self._device.mac_with(label, even_ended=even_ended)
 
     def wrap_chain(self, session: int, apdus: Sequence[bytes]) -> list[bytes]:
         """Protect all blocks of one chained command, none of which may load a secret."""
         commands = _plain(apdus)
-        return self._find(session).channel.wrap_chain(commands)
+        return self._lasting(session).channel.wrap_chain(commands)
 
     def wrap(self, session: int, apdu: bytes) -> bytes:
         """Protect one command that loads no secret."""
         (command,) = _plain([apdu])
-        return self._find(session).channel.wrap(command)
+        return self._lasting(session).channel.wrap(command)
 
     def unwrap_chain(self, session: int, answers: Sequence[bytes]) -> list[bytes]:
         """Check and open the answers to a chain."""
@@ -156,6 +163,7 @@ class Cards:
 
     def put_secret(self, session: int, kind: str, master_label: str | None, kdd: bytes, kvn: int) -> bytes:
         """Build and protect the command that loads 9B, PUK or PIN, or verifies the PIN of this job."""
+        self._lasting(session)
         found = self._same_card(session, kdd)
         if not found.channel.level & Level.C_ENC:
             raise Refused("denied", "secrets go over an encrypted channel only")
@@ -216,6 +224,13 @@ class Cards:
         found = self._sessions.get(session)
         if found is None:
             raise Refused("session-lost", "no such session")
+        return found
+
+    def _lasting(self, session: int) -> CardSession:
+        """A session that may do more than replace its own keys: not one under a master key that has ended."""
+        found = self._find(session)
+        if found.is_last:
+            raise Refused("denied", "the master key of this session has ended: it is for keys of another one alone")
         return found
 
     def _same_card(self, session: int, kdd: bytes) -> CardSession:

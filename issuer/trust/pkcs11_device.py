@@ -274,11 +274,15 @@ class Device:
         signed: bytes = self.using(label, sign)
         return signed
 
-    def mac_with(self, label: str, part: str = "") -> Callable[[bytes], bytes]:
+    def mac_with(self, label: str, part: str = "", *, even_ended: bool = False) -> Callable[[bytes], bytes]:
         """AES-CMAC under a key inside the device."""
 
+        def act(entry: Entry, data: bytes) -> bytes:
+            answer: bytes = entry.work(part, even_ended=even_ended).sign(data, mechanism=Mechanism.AES_CMAC)
+            return answer
+
         def mac(data: bytes) -> bytes:
-            answer: bytes = self.using(label, lambda entry: entry.work(part).sign(data, mechanism=Mechanism.AES_CMAC))
+            answer: bytes = self.using(label, lambda entry: act(entry, data))
             return answer
 
         return mac

@@ -83,9 +83,14 @@ class Entry:
         """What is told of it."""
         return [self.label, self.mark.kind, self.mark.use, list(self.mark.scope), self.public, self.state]
 
-    def work(self, part: str = "") -> Any:
-        """The object that works. Raises Refused where this login does not see it."""
-        if self.state != ACTIVE:
+    @property
+    def has_ended(self) -> bool:
+        """Whether the key is out of use, and still here."""
+        return self.state != ACTIVE
+
+    def work(self, part: str = "", *, even_ended: bool = False) -> Any:
+        """The object that works. Raises Refused where this login does not see it, or the key has ended."""
+        if self.has_ended and not even_ended:
             raise Refused("no-such-key", f"{self.label} is {self.state}")
         found = self.objects.get(part)
         if found is None:

@@ -320,6 +320,31 @@ def test_nothing_that_loads_a_secret_is_wrapped_for_others(hsm: Hsm) -> None:
     assert card.over(hsm, session, piv.get_data(0x5FC102).encode())[-2:] == b"\x6a\x82"
 
 
+def test_a_master_that_has_ended_opens_its_cards_for_other_keys_and_for_nothing_else(
+    officer: CeremonyHsm, hsm: Hsm
+) -> None:
+    for label in ("fallen-master", "next-master"):
+        officer.generate(label, "aes-256", "card-master", ())
+    card = TestCard.blank()
+    card.rotate(hsm, BATCH, "fallen-master")
+    officer.set_state("fallen-master", "compromised")
+    session = card.open(hsm, "card", "fallen-master", aid=select().data)
+    for refuse in (
+        lambda: hsm.wrap(session, GET_DISCOVERY),
+        lambda: hsm.wrap_chain(session, [GET_DISCOVERY]),
+        lambda: hsm.put_secret(session, "9b", "next-master", card.kdd, 0x01),
+    ):
+        with refused("denied"):
+            refuse()
+    with refused("no_such_key"):
+        hsm.put_keys(session, "fallen-master", card.kdd, 0x02, 0x01)
+    hsm.check_put_keys(session, card.say(hsm.put_keys(session, "next-master", card.kdd, 0x02, 0x01)))
+    hsm.close_session(session)
+    with pytest.raises(WrongCryptogram):
+        card.open(hsm, "card", "fallen-master")
+    assert card.over(hsm, card.open(hsm, "card", "next-master"), GET_DISCOVERY)[-2:] in (SUCCESS_BYTES, b"\x6a\x82")
+
+
 def test_secrets_go_over_an_encrypted_channel_alone(hsm: Hsm) -> None:
     card = TestCard.blank()
     session = card.open(hsm, "transport", BATCH, level=0x01)
