@@ -11,11 +11,10 @@ from cardlink.iso7816.apdu import EXTENDED_NE_MAX
 from cardlink.piv.commands import SELECT_PIV_APDU, get_data, sign_with_card_key_apdu, verify, wrap_object
 from cardlink.piv.cvc import CVC_TAG, ISSUER_ID_BYTES, issue_card_cvc
 from cardlink.piv.objects import Discovery, encode_discovery
-from cardlink.piv.pins import encode_pin
+from cardlink.piv.pins import FACTORY_PIN, encode_pin
 from cardlink.piv.secure_messaging import CS2
 from cardlink.piv.tables import CERT_CARD_AUTH, DISCOVERY, KEYS, Algorithm, KeyRef
 from cardlink.piv.yubico import Origin, PinPolicy
-from cardos.defaults import FACTORY_PIN
 from cardos.factory import make_blank
 from cardos.image import FileStore
 from cardos.piv.auth import default_pin_policy

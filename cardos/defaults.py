@@ -1,12 +1,10 @@
 """What a card of the factory has until it is personalised: published values, which protect nothing."""
 
-from cardlink.piv.pins import encode_pin
+from cardlink.piv.pins import FACTORY_PIN, FACTORY_PUK, encode_pin
 from cardlink.piv.tables import Algorithm, KeyRef
 from cardos.records import AdminKey, Reference
 
 PIV_VERSION = bytes((5, 7, 0))
-FACTORY_PIN = "123456"
-FACTORY_PUK = "12345678"
 FACTORY_ADMIN_KEY = bytes.fromhex("0102030405060708") * 3  # AES-192, as new YubiKeys have it
 PIN_TRIES = 5
 PUK_TRIES = 5

@@ -23,8 +23,7 @@ from cardlink.access.pkoc import INS_AUTHENTICATE
 from cardlink.iso7816.apdu import Ins
 from cardlink.iso7816.cla import CHAIN_BIT
 from cardlink.iso7816.sw import SUCCESS_BYTES
-from cardlink.piv.tables import KEYS, Algorithm, Interface, KeyRef
-from cardlink.piv.yubico import YubicoIns
+from cardlink.piv.tables import KEYS, Algorithm, Interface, KeyRef, YubicoIns
 from cardos.errors import Failed
 from cardos.vpcd import Answering
 

@@ -17,8 +17,7 @@ from cardlink.errors import LinkLost, Malformed
 from cardlink.iso7816 import tlv
 from cardlink.iso7816.apdu import Ins
 from cardlink.iso7816.cla import CHAIN_BIT
-from cardlink.piv.tables import CONTAINERS, Access, Interface
-from cardlink.piv.yubico import YubicoIns
+from cardlink.piv.tables import CONTAINERS, Access, Interface, YubicoIns
 from cardos.vpcd import Answering
 
 log = logging.getLogger(__name__)

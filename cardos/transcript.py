@@ -13,8 +13,7 @@ from cardlink.gp.commands import ISD_AID
 from cardlink.iso7816 import tlv
 from cardlink.iso7816.apdu import Ins, command_name
 from cardlink.iso7816.cla import CLA_TABLE, SecureMessaging
-from cardlink.piv.tables import CONTAINERS, PIV_AID, RSA_BITS, Algorithm, Interface
-from cardlink.piv.yubico import YubicoIns
+from cardlink.piv.tables import CONTAINERS, PIV_AID, RSA_BITS, Algorithm, Interface, YubicoIns
 from cardos.errors import Failed
 from cardos.messages.catalogue import Texts
 from cardos.timing import Timing

@@ -14,7 +14,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "cardlink.language": (),
     "cardlink.iso7816": ("cardlink.errors",),
     "cardlink.piv": ("cardlink.errors", "cardlink.iso7816"),
-    "cardlink.gp": ("cardlink.errors", "cardlink.iso7816"),
+    "cardlink.gp": ("cardlink.errors", "cardlink.iso7816", "cardlink.piv.tables", "cardlink.piv.pins"),
     "cardlink.access": ("cardlink.errors", "cardlink.iso7816", "cardlink.piv", "cardlink.statements"),
     "cardlink.statements": ("cardlink.errors",),
     "cardlink.check": ("cardlink.errors", "cardlink.piv", "cardlink.statements", "cardlink.iso7816"),

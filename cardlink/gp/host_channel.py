@@ -17,15 +17,14 @@ from cardlink.gp.scp03 import LEVELS, Level, SessionCiphers, SessionKeys, Static
 from cardlink.iso7816.apdu import EXTENDED_DATA_MAX, SHORT_DATA_MAX, Command, Ins, decode_response
 from cardlink.iso7816.cla import CHAIN_BIT
 from cardlink.iso7816.sw import SUCCESS_BYTES
+from cardlink.piv.tables import KeyRef, YubicoIns
 
 SW_SUCCESS = 0x9000
-PIV_ADMIN_KEY_REFERENCE = 0x9B
-PIV_ATTESTATION_KEY_REFERENCE = 0xF9  # the card maker's (yubikit)
 PIV_OBJECTS = (0x3F, 0xFF)  # P1 P2 of PUT DATA; other cards load keys with other values (OpenFIPS201: 3F00)
 BER_TLV_BLOCK = 0x10  # STORE DATA, P1 without its last-block bit
 
-# Vendor instructions of PIV cards that only read (yubikit): metadata, serial number, version, attestation.
-READING_VENDOR_INS = frozenset({0xF7, 0xF8, 0xFD, 0xF9})
+# Vendor instructions of PIV cards that only read.
+READING_VENDOR_INS = frozenset({YubicoIns.GET_METADATA, YubicoIns.GET_SERIAL, YubicoIns.GET_VERSION, YubicoIns.ATTEST})
 INTERINDUSTRY, GLOBALPLATFORM = frozenset({0x00, CHAIN_BIT}), frozenset({0x80, 0x80 | CHAIN_BIT})
 PLAIN_CLASSES: dict[int, frozenset[int]] = {
     **dict.fromkeys(READING_VENDOR_INS, INTERINDUSTRY),
@@ -44,9 +43,9 @@ command to another card."""
 HARMLESS: dict[int, Callable[[Command], bool]] = {
     Ins.PUT_DATA: lambda command: (command.p1, command.p2) == PIV_OBJECTS,
     Ins.GENERATE_ASYMMETRIC_KEY_PAIR: lambda command: (
-        not command.p1 and command.p2 not in (PIV_ADMIN_KEY_REFERENCE, PIV_ATTESTATION_KEY_REFERENCE)
+        not command.p1 and command.p2 not in (KeyRef.ADMIN, KeyRef.ATTESTATION)
     ),
-    Ins.GENERAL_AUTHENTICATE: lambda command: command.p2 != PIV_ADMIN_KEY_REFERENCE,
+    Ins.GENERAL_AUTHENTICATE: lambda command: command.p2 != KeyRef.ADMIN,
     Ins.STORE_DATA: lambda command: command.p1 & 0x7F == BER_TLV_BLOCK,
     # a card is brought into use, never locked or ended
     Ins.SET_STATUS: lambda command: (

@@ -1,7 +1,7 @@
 """Commands that load a card's secrets, and the PIN that is drawn for it: what an HSM puts together inside.
 
 They go over an encrypted channel only (`cardlink.gp.host_channel`); what builds them is shared by every HSM of ours, so
-that a card personalised with one goes on with another.
+that a card personalised with one goes on with another. PIV's numbers are those of `cardlink.piv`.
 """
 
 from collections.abc import Callable
@@ -9,19 +9,18 @@ from itertools import pairwise
 
 from cardlink.errors import Malformed
 from cardlink.iso7816.apdu import Command, Ins
+from cardlink.piv import pins
+from cardlink.piv.tables import Algorithm, KeyRef, YubicoIns
 
-# PIV key references, and the vendor command that sets the management key (yubikit; also OpenFIPS201's sources)
-PIV_PIN, PIV_PUK, PIV_ADMIN = 0x80, 0x81, 0x9B
-INS_SET_MANAGEMENT_KEY = 0xFF
-ALGORITHM_AES_256 = 0x0C
-FACTORY_PIN, FACTORY_PUK = b"123456", b"12345678"  # what a blank of ours is delivered with
-REFERENCE_BYTES = 8
+PIV_PIN, PIV_PUK = int(KeyRef.PIN), int(KeyRef.PUK)
+FACTORY_PIN, FACTORY_PUK = pins.FACTORY_PIN.encode("ascii"), pins.FACTORY_PUK.encode("ascii")
 CARD_PIN_DIGITS = 6
 
 
 def set_admin_key(key: bytes) -> Command:
-    """SET MANAGEMENT KEY: algorithm, reference, length, key."""
-    return Command(0x00, INS_SET_MANAGEMENT_KEY, 0xFF, 0xFF, bytes((ALGORITHM_AES_256, PIV_ADMIN, len(key))) + key)
+    """SET MANAGEMENT KEY (yubikit; also OpenFIPS201's sources): algorithm, reference, length, key."""
+    data = bytes((Algorithm.AES_256, KeyRef.ADMIN, len(key))) + key
+    return Command(0x00, YubicoIns.SET_MANAGEMENT_KEY, 0xFF, 0xFF, data)
 
 
 def change_reference(reference: int, old: bytes, new: bytes) -> Command:
@@ -36,9 +35,9 @@ def verify_pin(pin: bytes) -> Command:
 
 def piv_padded(pin: bytes) -> bytes:
     """A PIV PIN or PUK on the wire: 8 bytes, filled up with FF (SP 800-73pt2-5 §2.4.3)."""
-    if len(pin) > REFERENCE_BYTES:
-        raise Malformed("PIN or PUK", f"want at most {REFERENCE_BYTES} bytes, got {len(pin)}")
-    return pin.ljust(REFERENCE_BYTES, b"\xff")
+    if len(pin) > pins.REFERENCE_BYTES:
+        raise Malformed("PIN or PUK", f"want at most {pins.REFERENCE_BYTES} bytes, got {len(pin)}")
+    return pin.ljust(pins.REFERENCE_BYTES, b"\xff")
 
 
 def make_card_pin(random: Callable[[int], bytes]) -> bytes:

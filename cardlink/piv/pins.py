@@ -5,6 +5,7 @@ from cardlink.errors import Malformed
 REFERENCE_BYTES = 8
 PIN_DIGITS_MIN = 6
 PAD = 0xFF
+FACTORY_PIN, FACTORY_PUK = "123456", "12345678"  # what a blank of ours is delivered with
 
 
 def encode_pin(digits: str) -> bytes:

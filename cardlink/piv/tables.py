@@ -86,6 +86,20 @@ _TDES_IDS = (Algorithm.TDES_3KEY_DEFAULT, Algorithm.TDES_3KEY)
 BLOCK_BYTES = {alg: 8 if alg in _TDES_IDS else 16 for alg in BLOCK_CIPHER_KEY_BYTES}
 
 
+class YubicoIns(IntEnum):
+    """Instruction bytes of Yubico's extensions to PIV (yubikit 5)."""
+
+    MOVE_KEY = 0xF6
+    GET_METADATA = 0xF7
+    GET_SERIAL = 0xF8
+    ATTEST = 0xF9
+    SET_PIN_RETRIES = 0xFA
+    RESET = 0xFB
+    GET_VERSION = 0xFD
+    IMPORT_KEY = 0xFE
+    SET_MANAGEMENT_KEY = 0xFF
+
+
 class KeyRef(IntEnum):
     """Key references (SP 800-73pt1-5 §5.1, Tables 6 and 7)."""
 

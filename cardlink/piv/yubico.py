@@ -18,21 +18,8 @@ from cardlink.piv.tables import (
     RSA_BITS,
     Algorithm,
     KeyRef,
+    YubicoIns,
 )
-
-
-class YubicoIns(IntEnum):
-    """Instruction bytes."""
-
-    MOVE_KEY = 0xF6
-    GET_METADATA = 0xF7
-    GET_SERIAL = 0xF8
-    ATTEST = 0xF9
-    SET_PIN_RETRIES = 0xFA
-    RESET = 0xFB
-    GET_VERSION = 0xFD
-    IMPORT_KEY = 0xFE
-    SET_MANAGEMENT_KEY = 0xFF
 
 
 class PinPolicy(IntEnum):

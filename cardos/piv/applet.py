@@ -4,9 +4,8 @@ from types import MappingProxyType
 
 from cardlink.iso7816.apdu import Ins
 from cardlink.piv.secure_messaging import PROTECTED_COMMANDS, SUITES
-from cardlink.piv.tables import PIV_AID
+from cardlink.piv.tables import PIV_AID, YubicoIns
 from cardlink.piv.templates import ApplicationProperties, encode_apt
-from cardlink.piv.yubico import YubicoIns
 from cardos.gp.domain import initialize_update
 from cardos.piv.attest import attest
 from cardos.piv.authenticate import general_authenticate

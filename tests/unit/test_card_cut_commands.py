@@ -11,11 +11,10 @@ from gp_host import Host, card_with, open_channel, raw
 from cardlink.gp.scp03 import LEVELS
 from cardlink.iso7816.apdu import Command
 from cardlink.piv import commands as piv
-from cardlink.piv.pins import encode_pin
+from cardlink.piv.pins import FACTORY_PIN, encode_pin
 from cardlink.piv.tables import PIV_AID, Algorithm
 from cardlink.piv.templates import Authentication, EcPublicKey, decode_public_key, decode_response
 from cardos.buffers import CHAIN_BYTES_MAX
-from cardos.defaults import FACTORY_PIN
 
 PIN = encode_pin(FACTORY_PIN)
 LONG = bytes(range(256)) * 4

@@ -12,10 +12,9 @@ from cardlink.gp.scp03 import LEVELS
 from cardlink.iso7816.apdu import Command
 from cardlink.piv import commands as piv
 from cardlink.piv import yubico
-from cardlink.piv.pins import encode_pin
+from cardlink.piv.pins import FACTORY_PIN, FACTORY_PUK, encode_pin
 from cardlink.piv.tables import PIV_AID, Algorithm, KeyRef
 from cardlink.piv.templates import EcPublicKey, decode_public_key, decode_response
-from cardos.defaults import FACTORY_PIN, FACTORY_PUK
 
 PIN, WRONG, OTHER_PIN = encode_pin(FACTORY_PIN), encode_pin("000000"), encode_pin("654321")
 PUK = FACTORY_PUK.encode()
