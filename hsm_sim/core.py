@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from cardlink.errors import Malformed
 from cardlink.gp.host_channel import ChannelError
 from hsm_sim import log_key, policy
+from hsm_sim.crew import Crew
 from hsm_sim.errors import (
     BadRequest,
     Denied,
@@ -105,6 +106,7 @@ class Hsm:
         self.is_zeroised = False
         self.started = int(clock_s())
         self.quorum = Quorum(random, clock_s)
+        self.crew = Crew()
         self._changing = threading.RLock()
         self._meter = Meter(store.state.counts, clock_s)
         for (label, client, day), uses in operation_log.uses.items():
@@ -154,6 +156,7 @@ class Hsm:
             self.log.seal()
             self.log.close()
             self._store.close()
+        self.crew.close()
 
     def set_pins(self, pins: Mapping[Role, str]) -> None:
         """Give the persons that bear their role's name new PINs; their tries start again."""

@@ -142,7 +142,7 @@ def _sign_many(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> list[by
     sign = _signer(target, use)
     if len(data) > BATCH_MAX or len(digests) != len(data):
         raise BadRequest(f"want at most {BATCH_MAX} byte strings")
-    return [sign(one, digest) for one, digest in zip(data, digests, strict=True)]
+    return hsm.crew.each(lambda pair: sign(*pair), list(zip(data, digests, strict=True)))
 
 
 def _sign_digest(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> bytes:

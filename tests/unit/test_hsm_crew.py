@@ -1,0 +1,53 @@
+"""Threads that share a batch: nothing lost, nothing swapped, errors told."""
+
+import threading
+
+import pytest
+
+from hsm_sim.crew import PART_MIN, Crew
+
+
+@pytest.mark.parametrize("processors", [1, 2, 3, 8])
+@pytest.mark.parametrize("count", [0, 1, PART_MIN, 2 * PART_MIN - 1, 2 * PART_MIN, 64, 67])
+def test_each_item_is_done_once_and_in_order(processors: int, count: int) -> None:
+    crew, seen = Crew(processors), list[int]()
+
+    def act(item: int) -> int:
+        seen.append(item)
+        return item * item
+
+    assert crew.each(act, range(count)) == [item * item for item in range(count)]
+    assert sorted(seen) == list(range(count))
+    crew.close()
+
+
+def test_a_long_batch_is_shared_and_a_short_one_is_not() -> None:
+    crew, together = Crew(2), threading.Barrier(2, timeout=10)
+    first = {0, 32}
+
+    def act(item: int) -> str:
+        if item in first:
+            together.wait()
+        return threading.current_thread().name
+
+    names = crew.each(act, range(64))
+    assert len(set(names[:32])) == len(set(names[32:])) == 1
+    assert names[0] != names[63]
+    first.clear()
+    assert set(crew.each(act, range(2 * PART_MIN - 1))) == {threading.current_thread().name}
+    crew.close()
+
+
+@pytest.mark.parametrize("bad", [0, 31, 32, 63])
+def test_an_error_is_told_wherever_it_happened_and_the_crew_works_on(bad: int) -> None:
+    crew = Crew(2)
+
+    def act(item: int) -> int:
+        if item == bad:
+            raise ValueError(item)
+        return item
+
+    with pytest.raises(ValueError, match=str(bad)):
+        crew.each(act, range(64))
+    assert crew.each(abs, range(64)) == list(range(64))
+    crew.close()
