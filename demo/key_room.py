@@ -28,6 +28,9 @@ class KeyRoom(Protocol):
     def environ(self, folder: Path) -> dict[str, str]:
         """What its processes need in their environment."""
 
+    def allocating(self) -> dict[str, str]:
+        """What a process that makes cards of requests needs beside it; nothing where jobs are not allocated."""
+
     def start(self, folder: Path, supervisor: Supervisor, issuer: Callable[..., str]) -> Opened:
         """Bring it up, empty."""
 
@@ -45,6 +48,10 @@ class Simulator:
     def environ(self, folder: Path) -> dict[str, str]:
         """Nothing."""
         return {}
+
+    def allocating(self) -> dict[str, str]:
+        """The allocator's PIN, by a descriptor of that process alone."""
+        return {"THEMO_HSM_ALLOCATOR_PIN_FD": "{fd:allocator-pin}"}
 
     def start(self, folder: Path, supervisor: Supervisor, issuer: Callable[..., str]) -> Opened:
         """Start it with a new store."""
@@ -76,6 +83,10 @@ class Device:
     def environ(self, folder: Path) -> dict[str, str]:
         """Where SoftHSM finds its settings."""
         return {"SOFTHSM2_CONF": str(_softhsm_settings(folder))} if "softhsm" in self.module.name else {}
+
+    def allocating(self) -> dict[str, str]:
+        """Nothing: a device knows no such role."""
+        return {}
 
     def start(self, folder: Path, supervisor: Supervisor, issuer: Callable[..., str]) -> Opened:
         """Set both tokens up, and say what the device does not do by itself."""

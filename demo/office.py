@@ -4,11 +4,12 @@ import json
 import re
 import secrets
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from types import MappingProxyType
 
 from demo.key_room import KeyRoom, Opened, Simulator
 from demo.register import Register, make_register, write_photos, write_sheet
@@ -29,6 +30,7 @@ STAFF = (
 )
 """Who works here: no one person can take a card from the request to the holder's hand."""
 PREFERRED_PORTS = (8440, 8441)
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +66,13 @@ class Place:
 
 def make_secrets() -> dict[str, bytes]:
     """The secrets of one run: the HSM store's, the PINs, the transport keys that a card maker would deliver."""
-    pins = {role: secrets.token_hex(8) for role in ("so", "user", "auditor")}
+    pins = {role: secrets.token_hex(8) for role in ("so", "user", "auditor", "allocator")}
     transport = " ".join(secrets.token_hex(32) for _ in range(3))
     sealed = json.dumps({"store_secret": secrets.token_hex(32), "pins": pins})
     return {
         "hsm": sealed.encode(),
         "user-pin": pins["user"].encode() + b"\n",
+        "allocator-pin": pins["allocator"].encode() + b"\n",
         "officer-pin": pins["so"].encode() + b"\n",
         "token-so-pin": secrets.token_hex(8).encode() + b"\n",
         "transport": transport.encode() + b"\n",
@@ -212,13 +215,14 @@ class Office:
         self._together([["cards", "approve", "--agency", code] for code in AGENCIES], by="phe.duyet")
 
     def allocate(self, requests: Sequence[str], serials: Sequence[str | None]) -> list[str]:
-        """Make cards of approved requests; answers their UUIDs."""
+        """Make cards of approved requests, where the allocator's PIN is at hand; answers their UUIDs."""
         told = self._together(
             [
                 ["cards", "allocate", request, *(["--serial", serial] if serial else [])]
                 for request, serial in zip(requests, serials, strict=True)
             ],
             by="cap.the",
+            more=self._key_room.allocating(),
         )
         return [_uuid(one) for one in told]
 
@@ -275,15 +279,24 @@ class Office:
         """A one-time link for a user."""
         return self.issuer("users", "invite", login).strip().splitlines()[-1]
 
-    def issuer(self, *words: str, by: str | None = None, allowed: tuple[int, ...] = (0,)) -> str:
-        """One call of the command `issuer`, as a user or as the machine's administrator."""
-        environ = {**self._with_pin(), **({"THEMO_AS": by} if by else {})}
+    @property
+    def has_allocator(self) -> bool:
+        """Do card keys work for allocated jobs alone."""
+        return bool(self._key_room.allocating())
+
+    def issuer(
+        self, *words: str, by: str | None = None, allowed: tuple[int, ...] = (0,), more: Mapping[str, str] = NOTHING
+    ) -> str:
+        """One call of the command `issuer`, as a user or as the machine's administrator; `more` for its environment."""
+        environ = {**self._with_pin(), **({"THEMO_AS": by} if by else {}), **more}
         return self._supervisor.run([command("issuer"), *words], environ, allowed=allowed)
 
-    def _together(self, calls: Sequence[Sequence[str]], by: str | None = None) -> list[str]:
+    def _together(
+        self, calls: Sequence[Sequence[str]], by: str | None = None, more: Mapping[str, str] = NOTHING
+    ) -> list[str]:
         """Several calls at once: each is a process of its own."""
         with ThreadPoolExecutor(max_workers=4) as pool:
-            return list(pool.map(lambda words: self.issuer(*words, by=by), calls))
+            return list(pool.map(lambda words: self.issuer(*words, by=by, more=more), calls))
 
     def _with_pin(self) -> dict[str, str]:
         return {"THEMO_HSM_PIN_FD": "{fd:user-pin}"}

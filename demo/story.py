@@ -132,6 +132,7 @@ class Story:
                 Issued(row, uuid, file) for row, uuid, file in zip(people, uuids, [*blanks, None], strict=True)
             ]
             show.done("request.done")
+            show.note("request.jobs" if office.has_allocator else "request.no_jobs")
 
     def encode(self, tear_at: int | None, is_pcsc: bool) -> None:
         """Encode the chip cards; the first one may be pulled at one exchange."""

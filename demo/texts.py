@@ -66,6 +66,14 @@ TEXTS: dict[str, tuple[str, str]] = {
         "3 thẻ chip và 1 thẻ nhựa: đề nghị, phê duyệt bởi người khác, nhận phôi",
         "3 chip cards and 1 plastic card: requested, approved by somebody else, blanks allocated",
     ),
+    "request.jobs": (
+        "HSM chỉ mở phiên với các thẻ mà tiến trình lập thẻ đã giao; tiến trình ghi chip không có mã PIN giao việc",
+        "the HSM opens channels for the cards that this process allocated alone; who personalises has no PIN for that",
+    ),
+    "request.no_jobs": (
+        "thiết bị PKCS #11 không có vai trò giao việc: việc nào cũng được mở phiên với thẻ",
+        "a PKCS #11 device knows no allocator: any job may open a channel to a card",
+    ),
     "stage.encode": ("4. Ghi chip", "4. Personalise"),
     "encode.carrier": (
         "pcscd thật với đầu đọc ảo trong không gian tên riêng; thẻ trắng nằm ở khe tiếp xúc",

@@ -210,6 +210,12 @@ def test_the_story_comes_out_in_this_process_and_leaves_no_key_in_the_clear(tmp_
     assert "using the in-process carrier, all else is the same" in done.stdout
     assert "the card was pulled at exchange 140" in done.stdout
     assert "the card is suspended [suspended]" in done.stdout
+    assert "the HSM opens channels for the cards that this process allocated alone" in done.stdout
+    lines = (tmp_path / "data" / "hsm.store.log").read_text(encoding="utf-8")
+    allocated = set(re.findall(r'\["allocator",\d+,"allocate","do","(\S+?)"', lines))
+    opened = set(re.findall(r'\["user",\d+,"open_session","do","(\S+) ', lines))
+    assert opened == allocated
+    assert len(opened) == 3
     # The HSM's store is sealed: no private key in PKCS #8, no label, no PIN can be found in it.
     store = (tmp_path / "data" / "hsm.store").read_bytes()
     marks = (b"PRIVATE KEY", bytes.fromhex("06072a8648ce3d0201"), b"card-master", b"pins")
