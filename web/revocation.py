@@ -53,10 +53,16 @@ def delta_list(label: str) -> Response:
 def authority(label: str) -> Response:
     """The certificate of an authority."""
     with reading() as session:
-        row = ca.find(session, label)
-    answer = Response(row.certificate, mimetype=CERTIFICATE_TYPE)
-    answer.set_etag(row.serial)
-    return _cacheable(answer, row.not_before)
+        row = ca.published(session, label)
+    return _certificate(row.certificate, row.serial, row.not_before)
+
+
+@pages.get("/crl/<label>.by-<issuer>.cer")
+def other_certificate(label: str, issuer: str) -> Response:
+    """The certificate of an authority's key by another root than its own: one of before, or a link between roots."""
+    with reading() as session:
+        row = ca.other(session, label, issuer)
+    return _certificate(row.certificate, row.serial, row.not_before)
 
 
 @pages.get("/ocsp/<path:encoded>", merge_slashes=False)
@@ -94,6 +100,12 @@ def _list(label: str, kind: Kind) -> Response:
         if answer.status_code != 304:
             answer.set_data(revocation.find(session, label, kind).body)
     return answer
+
+
+def _certificate(certificate: bytes, serial: str, since: datetime) -> Response:
+    answer = Response(certificate, mimetype=CERTIFICATE_TYPE)
+    answer.set_etag(serial)
+    return _cacheable(answer, since)
 
 
 def _cacheable(answer: Response, since: datetime) -> Response:

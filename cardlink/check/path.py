@@ -85,7 +85,7 @@ def verify_card_certificate(der: bytes, trust: Trust, now: datetime) -> CardCert
     card = read_card_certificate(der)
     if isinstance(card, Refused):
         return card
-    found = find_anchor(card.certificate, trust.content.anchors)
+    found = find_anchor(card.certificate, trust.content.anchors, now)
     if isinstance(found, Refused):
         return found
     anchor, authority = found
@@ -109,10 +109,15 @@ def verify_card_certificate(der: bytes, trust: Trust, now: datetime) -> CardCert
 
 
 def find_anchor(
-    certificate: x509.Certificate, anchors: tuple[Anchor, ...]
+    certificate: x509.Certificate, anchors: tuple[Anchor, ...], now: datetime
 ) -> tuple[Anchor, x509.Certificate] | Refused:
-    """Find the anchor that issued this certificate: by name first, then by signature."""
+    """Find the anchor that issued this certificate: by name first, then by signature.
+
+    One key may stand there by several certificates, of roots that follow each other: one that is in its time is taken
+    before the others.
+    """
     named = False
+    found: tuple[Anchor, x509.Certificate] | None = None
     for anchor in anchors:
         try:
             authority = load_certificate(anchor.certificate)
@@ -131,7 +136,11 @@ def find_anchor(
             continue
         except (ValueError, TypeError, UnsupportedAlgorithm) as error:
             return Refused(Reason.UNSUPPORTED_ALGORITHM, str(error))
-        return anchor, authority
+        if check_times(authority, now) is None:
+            return anchor, authority
+        found = found or (anchor, authority)
+    if found is not None:
+        return found
     if named:
         return Refused(Reason.FORGED_STATEMENT, "certificate is not signed by the anchor it names")
     if certificate.subject == certificate.issuer:

@@ -154,7 +154,7 @@ def _check_key_certificate(
         if card.card_uuid != card_uuid:
             return Refused(Reason.UUID_MISMATCH, row.name)
         return certificate
-    found = find_anchor(certificate, trust.content.anchors)
+    found = find_anchor(certificate, trust.content.anchors, now)
     if isinstance(found, Refused):
         return found
     return check_times(certificate, now) or certificate
@@ -167,7 +167,7 @@ def _check_content_signer(certificate: x509.Certificate, trust: Trust, now: date
         return Refused(Reason.WRONG_EKU, "content signer")
     if PIV_CONTENT_SIGNING not in purposes:
         return Refused(Reason.WRONG_EKU, "content signer")
-    found = find_anchor(certificate, trust.content.anchors)
+    found = find_anchor(certificate, trust.content.anchors, now)
     if isinstance(found, Refused):
         return found
     return check_times(certificate, now)

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from asn1crypto import pem
 
+from cardlink.statements.trust import KeyState
 from issuer import database
 from issuer.cli.common import Desk, desk_of, print_table
 from issuer.cli.officer import OfficerFd, OfficerFile, OfficerName, key_room
@@ -16,6 +17,7 @@ from issuer.trust.connect import connect
 from issuer.trust.crl import Kind
 from issuer.trust.port import Signing
 from issuer.trust.revocation import Published
+from issuer.trust.tables import AuthorityRow
 
 app = typer.Typer(help="cli.group.crl", no_args_is_help=True)
 
@@ -54,9 +56,14 @@ def publish_due(desk: Desk, hsm: Signing, now: datetime) -> list[Published]:
 
 
 def _of_root(desk: Desk, hsm: Signing, now: datetime) -> list[Published]:
+    """The list of each root that counts: a replaced one goes on with its own until its end."""
     with database.reading(desk.factory) as session:
-        label = ca.current(session, ca.ROOT, "", now).label
-    return revocation.publish(desk.factory, hsm, label, Kind.FULL, now)
+        labels = [label for label in ca.labels(session) if _signs_as_root(ca.find(session, label), now)]
+    return [one for label in labels for one in revocation.publish(desk.factory, hsm, label, Kind.FULL, now)]
+
+
+def _signs_as_root(row: AuthorityRow, now: datetime) -> bool:
+    return row.kind == ca.ROOT and row.state != KeyState.COMPROMISED and now < row.not_after
 
 
 @app.command("list", help="cli.crl.list")
@@ -90,10 +97,8 @@ def check(
     raw = certificate.read_bytes()
     der = pem.unarmor(raw)[2] if pem.detect(raw) else raw
     with database.reading(desk.factory) as session:
-        held = {label: ca.find(session, label) for label in ca.labels(session)}
+        roots, chain = ca.roots(session), ca.chain(session)
         lists = [revocation.find(session, one.label, one.kind).body for one in revocation.described(session)]
-    roots = [row.certificate for row in held.values() if row.kind == ca.ROOT]
-    chain = [row.certificate for row in held.values() if row.kind == ca.ISSUING]
     paths.validate([der], chain, roots, desk.now(), lists)
     desk.say("cli.crl.good")
 
@@ -111,7 +116,13 @@ def export(
             path = where / f"{one.label}.crl"
             path.write_bytes(revocation.find(session, one.label, one.kind).body)
             print(path)
-        for label in ca.labels(session):
-            path = folder / f"{label}.cer"
-            path.write_bytes(ca.find(session, label).certificate)
+        for authority in (ca.find(session, label) for label in ca.labels(session)):
+            if authority.kind == ca.ROOT and authority.state == KeyState.COMPROMISED:
+                continue
+            path = folder / f"{authority.label}.cer"
+            path.write_bytes(authority.certificate)
+            print(path)
+        for row in ca.others(session):
+            path = folder / f"{row.label}.by-{row.issuer_label}.cer"
+            path.write_bytes(row.certificate)
             print(path)

@@ -16,7 +16,7 @@ from issuer.cli.common import Desk, desk_of, read_day
 from issuer.cli.officer import OfficerFd, OfficerFile, OfficerName, key_room
 from issuer.errors import Refused
 from issuer.registry import agencies
-from issuer.trust import ca, compromise, masters, rotation, signers
+from issuer.trust import ca, compromise, masters, rotation, signers, x509_roots
 from issuer.trust.port import Ceremony, Signing
 from issuer.trust.publication import Change, nothing
 from issuer.trust.rotation import Rotated
@@ -26,7 +26,8 @@ ALGORITHMS = {"es256": ES256, "ml-dsa-44": ML_DSA_44}
 CA = "ca"
 ROOT = "root"
 AUTHORITIES = {CA: ca.ISSUING, ca.CONTENT: ca.CONTENT}
-KINDS = (*signers.AGENCY_USES, *signers.INSTALLATION_USES, *AUTHORITIES, masters.USE, checkpoints.USE, ROOT)
+OF_ALL = (masters.USE, checkpoints.USE, x509_roots.KIND, ROOT)
+KINDS = (*signers.AGENCY_USES, *signers.INSTALLATION_USES, *AUTHORITIES, *OF_ALL)
 
 
 def rotate(
@@ -62,6 +63,8 @@ def rotate(
             done = rotation.rotate_master(desk.factory, hsm, desk.actor, now)
         elif kind == checkpoints.USE:
             done = rotation.rotate_audit(desk.factory, hsm, desk.actor, desk.config.installation, now)
+        elif kind == x509_roots.KIND:
+            done = x509_roots.rotate(desk.factory, hsm, desk.actor, now)
         elif kind in AUTHORITIES:
             named = agency_named(desk, agency or "")
             done = rotation.rotate_authority(desk.factory, hsm, desk.actor, AUTHORITIES[kind], named, now)
@@ -78,6 +81,17 @@ def rotate(
         desk.say("cli.keys.replaced", labels=" ".join(done.replaced))
     if done.number is not None:
         desk.say("cli.keys.trust_list", number=done.number)
+    if kind == x509_roots.KIND:
+        _tell_outside(desk, "cli.keys.root_handed_out", done.replaced[0], now)
+
+
+def _tell_outside(desk: Desk, code: str, old: str, now: datetime) -> None:
+    """Nobody outside follows by itself: say what they are to be told."""
+    with database.reading(desk.factory) as session:
+        said = x509_roots.outside(session, old, now)
+    desk.say(code, label=old, old=said.old, new=said.new)
+    if said.url:
+        desk.say("cli.keys.root_served", url=said.url, label=old)
 
 
 def _rotate_root(
@@ -112,6 +126,8 @@ def compromised(
         desk.say("cli.keys.trust_list", number=drill.number)
     desk.say("cli.keys.cards_hit", cards=len(drill.cards), allowed=drill.allowed)
     desk.say(drill.todo)
+    if drill.use == x509_roots.KIND:
+        _tell_outside(desk, "cli.keys.root_fallen", drill.label, now)
     if out is not None:
         out.write_text("".join(f"{card}\n" for card in drill.cards), encoding="utf-8")
 

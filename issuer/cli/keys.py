@@ -153,11 +153,13 @@ def show_trust_list(
 
 
 @app.command("export-root", help="cli.keys.export_root")
-def export_root(context: typer.Context, out: Out = None) -> None:
-    """Print the root certificate (PEM), for the trust stores of others."""
+def export_root(
+    context: typer.Context, out: Out = None, links: Annotated[bool, typer.Option(help="cli.keys.links")] = False
+) -> None:
+    """Print the root certificate (PEM), for the trust stores of others; with --links what leads to it from others."""
     desk = desk_of(context)
     with database.reading(desk.factory) as session:
-        pem = ca.root_pem(session, desk.now())
+        pem = ca.root_pem(session, desk.now()) + (ca.links_pem(session) if links else b"")
     if out is None:
         print(pem.decode("ascii"), end="")
     else:

@@ -101,6 +101,22 @@ def find(session: Session, label: str) -> AuthorityRow:
     return row
 
 
+def published(session: Session, label: str) -> AuthorityRow:
+    """An authority whose certificate is given to others: any but a root in other hands. Raises NotFound."""
+    row = find(session, label)
+    if row.kind == ROOT and row.state == KeyState.COMPROMISED:
+        raise NotFound("trust.no_lists", label=label)
+    return row
+
+
+def other(session: Session, label: str, by: str) -> OtherCertificateRow:
+    """The newest certificate of an authority's key by another authority than its row's. Raises NotFound."""
+    found = [row for row in others(session, label) if row.issuer_label == by]
+    if not found:
+        raise NotFound("trust.no_lists", label=f"{label}.by-{by}")
+    return max(found, key=lambda row: row.not_before)
+
+
 def roots(session: Session) -> list[bytes]:
     """The root certificates that count: all whose keys are not in other hands."""
     rows = session.scalars(select(AuthorityRow).where(AuthorityRow.kind == ROOT).order_by(AuthorityRow.label))
@@ -202,6 +218,12 @@ def random_serial() -> int:
 def root_pem(session: Session, now: datetime) -> bytes:
     """The root certificate as PEM, for the trust stores of others."""
     return to_pem(current(session, ROOT, "", now).certificate)
+
+
+def links_pem(session: Session) -> bytes:
+    """The certificates by which who knows only one root follows to another, as PEM."""
+    known = set(session.scalars(select(AuthorityRow.label).where(AuthorityRow.kind == ROOT)))
+    return b"".join(to_pem(row.certificate) for row in others(session) if row.label in known)
 
 
 def chain_pem(session: Session, agency_code: str, now: datetime) -> bytes:

@@ -18,10 +18,10 @@ from issuer import database
 from issuer.audit import log as audit
 from issuer.cards.tables import Card, CardCertificate
 from issuer.database import SessionFactory
-from issuer.errors import NotFound, Refused
+from issuer.errors import NotFound
 from issuer.policy import Action, Actor, require_anywhere
 from issuer.registry import agencies
-from issuer.trust import allow_list, authorities, ca, masters, publication, revocation, status
+from issuer.trust import allow_list, authorities, ca, masters, publication, revocation, status, x509_roots
 from issuer.trust.authorities import Certified
 from issuer.trust.crl import CrlReason
 from issuer.trust.key_labels import next_key
@@ -79,12 +79,13 @@ def compromised(
         is_master = label == masters.FIRST or session.get(CardMasterRow, label) is not None
     if signer is None and authority is None and not is_root and not is_master:
         raise NotFound("trust.unknown_key", label=label)
-    if authority is not None and authority.kind == ca.ROOT:
-        raise Refused("trust.x509_root", label=label)
     if hsm.info(label).state != COMPROMISED:
         hsm.set_state(label, COMPROMISED)
     if signer is not None:
         return _signer(factory, hsm, actor, signer, now, min(known_good_until or now, now), afterwards)
+    if authority is not None and authority.kind == ca.ROOT:
+        fallen = x509_roots.fall(factory, hsm, actor, label, now)
+        return Drill(label, x509_roots.KIND, fallen.made, fallen.number, 0, (), "trust.todo.x509_root")
     if authority is not None:
         return _authority(factory, hsm, actor, authority, now)
     if is_root:

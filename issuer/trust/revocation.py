@@ -22,7 +22,7 @@ from issuer.trust import ca, crl, der
 from issuer.trust.crl import CrlReason, Frame, Kind
 from issuer.trust.port import Signing
 from issuer.trust.revocation_tables import PublishedCrl, RevocationHead, RevokedCertificate
-from issuer.trust.tables import AuthorityRow
+from issuer.trust.tables import AuthorityRow, OtherCertificateRow
 from issuer.trust.x509 import key_id
 
 log = logging.getLogger(__name__)
@@ -88,8 +88,14 @@ def mark(session: Session, certificates: Iterable[Certificate], reason: CrlReaso
 
 
 def revoke_authority(session: Session, row: AuthorityRow, reason: CrlReason, now: datetime) -> None:
-    """Put an issuing authority on the root's list, or a content signer on its authority's. Publish afterwards."""
-    mark(session, [Certificate(issuer_label(session, row), row.serial, row.not_after)], reason, now)
+    """Put an issuing authority on the root's list, or a content signer on its authority's. Publish afterwards.
+
+    Every certificate of its key goes: roots that were replaced may have certified it too.
+    """
+    told = [Certificate(issuer_label(session, row), row.serial, row.not_after)]
+    others = session.scalars(select(OtherCertificateRow).where(OtherCertificateRow.label == row.label))
+    told += [Certificate(one.issuer_label, one.serial, one.not_after) for one in others]
+    mark(session, told, reason, now)
 
 
 def due(session: Session, now: datetime) -> list[tuple[str, Kind]]:

@@ -202,6 +202,10 @@ def over(session: Session, now: datetime) -> list[str]:
     found = list(session.scalars(query.order_by(SignerRow.label)))
     content = select(AuthorityRow.label).where(AuthorityRow.kind == ca.CONTENT, AuthorityRow.state == KeyState.RETIRED)
     found += session.scalars(content.order_by(AuthorityRow.label))
+    ended = select(AuthorityRow.label).where(
+        AuthorityRow.kind.in_((ca.ROOT, ca.ISSUING)), AuthorityRow.not_after <= now
+    )
+    found += session.scalars(ended.where(AuthorityRow.state == KeyState.RETIRED).order_by(AuthorityRow.label))
     found += checkpoints.retired_labels(session)
     for row in session.scalars(select(RootKeyRow).where(RootKeyRow.until.is_not(None)).order_by(RootKeyRow.label)):
         replaced_in = session.get(TrustListRow, (row.until or 0) + 1)

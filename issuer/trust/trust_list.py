@@ -64,7 +64,7 @@ def build(session: Session, hsm: Signing, number: int, now: datetime) -> TrustLi
         number=number,
         roots=Roots(roots[0].threshold, tuple(from_point(row.point) for row in roots)),
         keys=tuple(_key_entry(row) for row in _keys(session, now)),
-        anchors=tuple(_anchor(row) for row in _anchors(session, now)),
+        anchors=tuple(_anchors(session, now)),
         lists=_lists(session, hsm, now),
         allowed=allow_list.allowed(session, now),
     )
@@ -155,13 +155,17 @@ def _key_entry(row: SignerRow) -> KeyEntry:
     )
 
 
-def _anchors(session: Session, now: datetime) -> Sequence[AuthorityRow]:
-    query = select(AuthorityRow).where(AuthorityRow.kind == ca.ISSUING, AuthorityRow.not_after > now)
-    return session.scalars(query.where(AuthorityRow.state != KeyState.COMPROMISED).order_by(AuthorityRow.label)).all()
-
-
-def _anchor(row: AuthorityRow) -> Anchor:
-    return Anchor(row.certificate, (row.agency_code,), Profile.OWN)
+def _anchors(session: Session, now: datetime) -> list[Anchor]:
+    """Our issuing authorities, by their certificates of before as well: who knows one root only needs those."""
+    query = select(AuthorityRow).where(AuthorityRow.kind == ca.ISSUING, AuthorityRow.state != KeyState.COMPROMISED)
+    rows = {row.label: row for row in session.scalars(query.order_by(AuthorityRow.label))}
+    held = [(row.label, row.certificate, row.not_after) for row in rows.values()]
+    held += [(one.label, one.certificate, one.not_after) for one in ca.others(session) if one.label in rows]
+    return [
+        Anchor(certificate, (rows[label].agency_code,), Profile.OWN)
+        for label, certificate, not_after in held
+        if not_after > now
+    ]
 
 
 def _lists(session: Session, hsm: Signing, now: datetime) -> tuple[ListEntry, ...]:

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from card_office import HOME, Blank
 from key_drill import KeyRoom, open_key_room, right_now, tap, within
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from cardlink.check.cache import CredentialCache, VerifiedCredential
 from cardlink.check.card import check_identity, verify_credential
+from cardlink.check.path import verify_card_certificate
 from cardlink.statements.cose import parse_sign1
 from cardlink.statements.cose_key import from_point
 from cardlink.statements.identity import Identity
@@ -19,8 +20,8 @@ from cardlink.statements.refusal import Reason, Refused
 from cardlink.statements.trust import KeyEntry, KeyState, Use
 from issuer import database
 from issuer.access import bundles
-from issuer.cards.tables import Card
-from issuer.trust import masters, revocation
+from issuer.cards.tables import Card, CardCertificate
+from issuer.trust import ca, masters, revocation, x509_roots
 from issuer.trust.port import HsmError
 from reader_daemon.daemon import Daemon
 
@@ -206,6 +207,32 @@ def test_the_command_may_be_run_again(room: KeyRoom) -> None:
     assert entry(room, f"card-{HOME}-2").state is KeyState.COMPROMISED
 
 
-def test_a_key_that_nobody_knows_and_the_root_of_certificates_are_refused(room: KeyRoom) -> None:
+def test_the_root_of_certificates_falls_and_cards_keep_theirs_under_a_new_one(
+    room: KeyRoom, door: Daemon, tmp_path: Path
+) -> None:
+    card, _ = room.active_card()
+    with database.reading(room.centre.factory) as session:
+        query = select(CardCertificate).where(CardCertificate.card_id == card.id, CardCertificate.slot == "9E")
+        mine = session.scalars(query).one()
+        before = [ca.find(session, label).certificate for label in ("x509-root-1", mine.issuer_label)]
+    told = room.type("keys", "compromised", "x509-root-1")
+    assert told.splitlines()[:2] == ["key x509-root-1 is stopped in the HSM", "x509-root-2"]
+    assert x509_roots.fingerprint(before[0]) in told
+    assert "0 cards" in told
+    room.follows(door)
+    anchors = [one.certificate for one in room.list_in_force().content.anchors]
+    assert before[1] not in anchors
+    assert not isinstance(verify_card_certificate(mine.certificate, room.list_in_force(), right_now()), Refused)
+    folder, leaf = tmp_path / "crl", tmp_path / "leaf.cer"
+    leaf.write_bytes(mine.certificate)
+    room.type("keys", "crl", "publish", officer=None)
+    room.type("keys", "crl", "export", str(folder), officer=None)
+    assert {"x509-root-2.crl", "x509-root-2.cer"} <= {one.name for one in folder.iterdir()}
+    assert not list(folder.glob("*x509-root-1*"))
+    assert "the certificate is good" in room.type("keys", "crl", "check", str(leaf), officer=None)
+    _, blank = room.active_card()
+    opens(room, door, blank)
+
+
+def test_a_key_that_nobody_knows_is_refused(room: KeyRoom) -> None:
     assert "there is no key" in room.type("keys", "compromised", "card-H99-1", code=1)
-    assert "root of the certificates" in room.type("keys", "compromised", "x509-root-1", code=1)

@@ -1,26 +1,31 @@
 """Rotation as rehearsed commands: `issuer keys rotate ...`, with a real door that follows over the real feed."""
 
+import itertools
 import random
 import subprocess
 import time
 import uuid
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
+from asn1crypto import pem
 from card_office import ENCODER, HOME, OTHER
 from key_drill import KeyRoom, open_key_room, right_now, tap, within
 from sqlalchemy import select
 
+from cardlink.check.path import verify_card_certificate
 from cardlink.statements.cose import parse_sign1
 from cardlink.statements.record import Kind, decode_record
+from cardlink.statements.refusal import Refused
 from cardlink.statements.trust import KeyEntry, KeyState, Use
 from issuer import database
 from issuer.access import bundles
 from issuer.cards import blocking
 from issuer.cards.blocking import BlockReason
 from issuer.cards.tables import CardCertificate
-from issuer.trust import masters, rotation, signers
+from issuer.trust import ca, masters, rotation, signers, x509_roots
 from issuer.trust.port import HsmError
 from issuer.trust.tables import SignerRow
 from reader_daemon.daemon import Daemon
@@ -150,6 +155,57 @@ def test_issuing_authority_and_content_signer_are_replaced_and_certificates_of_b
         query = select(CardCertificate.issuer_label).where(CardCertificate.card_id.in_([card.id, again.id]))
         issuers = set(session.scalars(query))
     assert issuers == {f"x509-ca-{HOME}-1", f"x509-ca-{HOME}-2"}
+
+
+def test_the_root_of_certificates_is_replaced_and_old_and_new_certificates_hold_under_both(
+    room: KeyRoom, door: Daemon, tmp_path: Path
+) -> None:
+    cards = [room.active_card()[0]]
+    root, issuing = authorities_in_use(room)
+    told = room.type("keys", "rotate", "x509-root")
+    assert told.splitlines()[:2] == ["x509-root-2", "in place of x509-root-1"]
+    room.follows(door)
+    card, blank = room.active_card()  # read back by the centre under the new list
+    cards.append(card)
+    room.poke()
+    within(10, lambda: tap(door, blank) == "granted")
+    exported = room.type("keys", "export-root", "--links", officer=None)
+    new_root, *links = (one for _, _, one in pem.unarmor(exported.encode(), multiple=True))
+    assert (new_root, len(links)) == (authorities_in_use(room)[0], 2)
+    assert all(x509_roots.fingerprint(one) in told for one in (root, new_root))
+    new_issuing = authorities_in_use(room)[1]
+    leaf = tmp_path / "leaf.cer"
+    for card in cards:
+        with database.reading(room.centre.factory) as session:
+            held = session.scalars(select(CardCertificate).where(CardCertificate.card_id == card.id)).all()
+        for one in held:
+            leaf.write_bytes(one.certificate)
+            for anchor, below in itertools.product((root, new_root), (issuing, new_issuing)):
+                assert openssl_verifies(leaf, anchor, below, *links)
+            if one.slot == "9E":
+                trust = room.list_in_force()
+                assert not isinstance(verify_card_certificate(one.certificate, trust, right_now()), Refused)
+    room.type("keys", "crl", "publish", officer=None)
+    assert "the certificate is good" in room.type("keys", "crl", "check", str(leaf), officer=None)
+    lists = room.type("keys", "crl", "publish", "--root")
+    assert [line.split()[1] for line in lists.splitlines()] == ["x509-root-1", "x509-root-2"]
+    assert room.state_of("x509-root-1") == "active"  # for its list
+
+
+def authorities_in_use(room: KeyRoom) -> tuple[bytes, bytes]:
+    """The root and the issuing authority of HOME."""
+    with database.reading(room.centre.factory) as session:
+        root, issuing = (ca.current(session, *one, right_now()) for one in ((ca.ROOT, ""), (ca.ISSUING, HOME)))
+    return root.certificate, issuing.certificate
+
+
+def openssl_verifies(leaf: Path, root: bytes, *chain: bytes) -> bool:
+    """What OpenSSL says to somebody who trusts this root alone."""
+    trusted, others = leaf.with_name("root.pem"), leaf.with_name("chain.pem")
+    trusted.write_bytes(ca.to_pem(root))
+    others.write_bytes(b"".join(map(ca.to_pem, chain)))
+    command = ["openssl", "verify", "-x509_strict", "-CAfile", str(trusted), "-untrusted", str(others), str(leaf)]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 def test_new_cards_get_the_new_master_key_and_old_cards_are_still_opened(room: KeyRoom) -> None:

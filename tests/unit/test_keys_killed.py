@@ -12,65 +12,16 @@ from pathlib import Path
 
 import pytest
 from card_register import ADMIN, HOME, NOW, Register, open_register
-from signing_keys import LocalKeys
-from sqlalchemy import event
-from sqlalchemy.orm import Session
+from key_steps import Killed, Room
 
 from cardlink.statements.trust import KeyState, Trust, Use, accept_trust_list
 from issuer import database
-from issuer.trust import ca, compromise, key_labels, rotation, setup, trust_list
-from issuer.trust.port import KeyExists, KeyInfo
+from issuer.trust import ca, compromise, key_labels, rotation, setup, trust_list, x509_roots
 from issuer.trust.setup import AgencyName, Roots
 
 LATER = NOW + timedelta(days=1)
 AGENCY = AgencyName(HOME, "Ủy ban nhân dân tỉnh Thử")
 STEPS_MAX = 200
-
-
-class Killed(BaseException):
-    """The process is gone: nothing catches this."""
-
-
-class Room(LocalKeys):
-    """Keys with states, in an HSM that outlives the command; `left` steps are taken before the end."""
-
-    def __init__(self, register: Register, left: int) -> None:
-        super().__init__()
-        self.made = register.keys.made
-        self.states: dict[str, str] = {}
-        self.left: int | None = left
-        event.listen(register.factory, "after_commit", self.step)
-
-    def step(self, _: Session | None = None) -> None:
-        if self.left is not None:
-            self.left -= 1
-            if self.left == 0:
-                raise Killed
-
-    def generate(self, label: str, kind: str, use: str, scope: tuple[str, ...]) -> KeyInfo:
-        if label in self.made:
-            raise KeyExists("hsm.key_exists", detail=label)
-        info = super().generate(label, kind, use, scope)
-        self.step()
-        return info
-
-    def info(self, label: str) -> KeyInfo:
-        held = super().info(label)
-        return KeyInfo(label, held.kind, held.use, held.scope, held.public, self.states.get(label, "active"))
-
-    def keys(self) -> list[KeyInfo]:
-        return [self.info(label) for label in self.made]
-
-    def sign(self, label: str, use: str, data: bytes) -> bytes:
-        assert self.info(label).state == "active", label
-        return super().sign(label, use, data)
-
-    def set_state(self, label: str, state: str) -> None:
-        self.states[label] = state
-        self.step()
-
-    def load_transport(self, label: str, enc: bytes, mac: bytes, dek: bytes) -> KeyInfo:
-        return super().generate(label, "scp03-set", "transport", ())
 
 
 Command = Callable[[Register, Room], object]
@@ -88,6 +39,10 @@ COMMANDS: dict[str, Command] = {
     "rotate card-master": lambda register, room: rotation.rotate_master(register.factory, room, ADMIN, LATER),
     "rotate audit": lambda register, room: rotation.rotate_audit(register.factory, room, ADMIN, HOME, LATER),
     "rotate root": lambda register, room: rotation.replace_roots(register.factory, room, ADMIN, Roots(3, 2), LATER),
+    "rotate x509-root": lambda register, room: x509_roots.rotate(register.factory, room, ADMIN, LATER),
+    "compromised x509-root": lambda register, room: compromise.compromised(
+        register.factory, room, ADMIN, "x509-root-1", LATER
+    ),
     "compromised card": lambda register, room: compromise.compromised(
         register.factory, room, ADMIN, f"card-{HOME}-1", LATER
     ),
