@@ -7,7 +7,10 @@ made, and destroyed, in a session without any PIN.
 from typing import Any
 
 import cbor2
+import pkcs11
 from pkcs11 import Attribute, ObjectClass, Session
+
+from issuer.trust.pkcs11_wire import Refused
 
 APPLICATION = "themo"
 JOB, STATE = "job:", "state:"
@@ -20,7 +23,8 @@ FIXED: dict[Attribute, Any] = {Attribute.TOKEN: True, Attribute.MODIFIABLE: Fals
 
 
 class Notes:
-    """The notes of one token, through a session that is logged in. The library's errors pass through."""
+    """The notes of one token, through a session that is logged in. The library's errors pass through, but
+    for that of a device which keeps none: Refused."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -61,7 +65,11 @@ class Notes:
         return {label.removeprefix(kind): bytes(value) for label, value in rows if label.startswith(kind)}
 
     def _write(self, label: str, value: bytes) -> None:
-        self._session.create_object({**OURS, **FIXED, Attribute.LABEL: label, Attribute.VALUE: value})
+        try:
+            self._session.create_object({**OURS, **FIXED, Attribute.LABEL: label, Attribute.VALUE: value})
+        except (pkcs11.AttributeValueInvalid, pkcs11.TemplateInconsistent, pkcs11.FunctionNotSupported) as error:
+            kind = type(error).__name__
+            raise Refused("denied", f"the device keeps no data objects, states and PINs: {kind}") from error
 
     def _destroy(self, label: str) -> None:
         for one in list(self._session.get_objects({**OURS, Attribute.LABEL: label})):
