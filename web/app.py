@@ -14,7 +14,7 @@ from issuer.accounts.form_key import form_key
 from issuer.errors import Forbidden, IssuerError, NotFound
 from issuer.policy import EVERYWHERE, Action, Actor, allows, scopes
 from issuer.trust.ocsp_responder import OcspService
-from web import audit, auth, cards, doors, home, hsm, people, requests, revocation, verify
+from web import audit, auth, cards, doors, home, hsm, people, requests, revocation, updates, verify
 from web.site import (
     EXTENSION,
     LANGUAGE_COOKIE,
@@ -70,6 +70,7 @@ def create_app(parts: Parts) -> Flask:
         people.pages,
         requests.pages,
         cards.pages,
+        updates.pages,
         doors.pages,
         audit.pages,
         hsm.pages,

@@ -8,12 +8,14 @@ from werkzeug.wrappers import Response as BaseResponse
 from issuer.access import log, receipts
 from issuer.access.log import EventFilter
 from issuer.access.receipts import Confirmations
-from issuer.cards import blocking, face_data, lifecycle, queries
+from issuer.cards import blocking, face_data, lifecycle, outdated, queries
 from issuer.cards.blocking import AwaitsSecondPerson, BlockReason, Changed
 from issuer.cards.face import draw_faces
+from issuer.cards.open_updates import find_open
 from issuer.cards.queries import Filter
 from issuer.cards.states import BLOCKED, CardState
 from issuer.cards.tables import Card
+from issuer.cards.update_plan import UPDATABLE, causes_of, keys_at_fault
 from issuer.errors import IssuerError, Refused
 from issuer.policy import Action, Actor, allows, scopes
 from issuer.registry import agencies
@@ -45,7 +47,14 @@ def index() -> str:
     with reading() as session:
         wanted = Filter(request.args.get("state") or None, request.args.get("agency") or None, key_asked("after"))
         page = queries.cards(session, actor(), wanted)
-        return render_template("cards.html", page=page, states=list(CardState), agencies=agencies.all_agencies(session))
+        waiting = outdated.count(session, actor(), now())
+        return render_template(
+            "cards.html",
+            page=page,
+            states=list(CardState),
+            agencies=agencies.all_agencies(session),
+            outdated=waiting,
+        )
 
 
 @pages.get("/cards/<uuid:card_id>")
@@ -65,6 +74,9 @@ def show(card_id: uuid.UUID) -> str:
             is_blocked=card.state in BLOCKED,
             undo=blocking.undo_for(card, asking, now()),
             undo_until=blocking.undo_until(card),
+            may_update=card.state in UPDATABLE,
+            due=causes_of(session, card, keys_at_fault(session, now())),
+            open_update=find_open(session, card.id),
             block_reasons=blocking.possible_reasons(card),
             said_reason=_reason_text(card),
             position=position,

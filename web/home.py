@@ -3,10 +3,10 @@
 from flask import Blueprint, render_template
 
 from issuer.access import alarms
-from issuer.cards import queries
+from issuer.cards import outdated, queries
 from issuer.policy import Action, scopes
 from issuer.registry import people
-from web.site import actor, reading
+from web.site import actor, now, reading
 
 pages = Blueprint("home", __name__)
 
@@ -23,5 +23,6 @@ def index() -> str:
             records=people.counts(session, asking) if may_see_people else {},
             cards=queries.card_counts(session, asking) if scopes(asking, Action.CARD_VIEW) else {},
             requests=queries.request_counts(session, asking) if scopes(asking, Action.CARD_VIEW) else {},
+            outdated=outdated.count(session, asking, now()) if scopes(asking, Action.CARD_VIEW) else 0,
             alarms=alarms.waiting(session, asking) if may_see_events else (),
         )

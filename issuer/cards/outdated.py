@@ -56,6 +56,12 @@ def waiting(
         yield Waiting(card, person, pressing)
 
 
+def count(session: Session, actor: Actor, now: datetime) -> int:
+    """How many cards have to be called in."""
+    query = select(func.count()).select_from(Card).where(is_outdated(keys_at_fault(session, now)), _within(actor, None))
+    return session.scalar(query) or 0
+
+
 def progress(session: Session, actor: Actor, now: datetime, agency: str | None = None) -> list[Progress]:
     """Of each key for which cards are or were called in: how many wait, how many are done."""
     keys = keys_at_fault(session, now)

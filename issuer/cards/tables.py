@@ -104,9 +104,9 @@ class CardCertificate(Base):
     card_id: Mapped[UUID] = mapped_column(ForeignKey("cards.id"), primary_key=True)
     slot: Mapped[str] = mapped_column(primary_key=True)
     serial: Mapped[str] = mapped_column(unique=True)
-    issuer_label: Mapped[str] = mapped_column(ForeignKey("authorities.label"))
+    issuer_label: Mapped[str] = mapped_column(ForeignKey("authorities.label"), index=True)
     certificate: Mapped[bytes]
-    not_after: Mapped[datetime]
+    not_after: Mapped[datetime] = mapped_column(index=True)
 
 
 class StockItem(Base):

@@ -185,16 +185,20 @@ def is_outdated(keys: KeysAtFault, only: str | None = None) -> ColumnElement[boo
     outlives = Card.expires_on > local_day(keys.near)
     found: list[ColumnElement[bool]] = []
     for what, column in columns.items():
-        found.append(column.in_(_only(keys.pressing(what, Why.COMPROMISED), only)))
-        found.append(and_(outlives, column.in_(_only(keys.pressing(what, Why.ENDING), only))))
-    bad = _only(keys.pressing(What.CERTIFICATES, Why.COMPROMISED), only)
-    ending = _only(keys.pressing(What.CERTIFICATES, Why.ENDING), only)
-    of_card = select(CardCertificate.card_id).where(CardCertificate.card_id == Card.id)
-    found.append(of_card.where(CardCertificate.issuer_label.in_(bad)).exists())
-    near = or_(CardCertificate.issuer_label.in_(ending), CardCertificate.not_after <= keys.near)
+        if fallen := _only(keys.pressing(what, Why.COMPROMISED), only):
+            found.append(column.in_(fallen))
+        if ending := _only(keys.pressing(what, Why.ENDING), only):
+            found.append(and_(outlives, column.in_(ending)))
+    # the other way round, a look at the certificates of every card, would take seconds for a large agency
+    of_cards, own = select(CardCertificate.card_id), CardCertificate
+    if fallen := _only(keys.pressing(What.CERTIFICATES, Why.COMPROMISED), only):
+        found.append(Card.id.in_(of_cards.where(own.issuer_label.in_(fallen))))
+    near = own.not_after <= keys.near
     if only is not None:
-        near = and_(near, CardCertificate.issuer_label == only)
-    found.append(and_(outlives, of_card.where(near).exists()))
+        near = and_(near, own.issuer_label == only)
+    found.append(and_(outlives, Card.id.in_(of_cards.where(near))))
+    if ending := _only(keys.pressing(What.CERTIFICATES, Why.ENDING), only):
+        found.append(and_(outlives, Card.id.in_(of_cards.where(own.issuer_label.in_(ending)))))
     return and_(Card.credential.is_not(None), Card.state.in_([str(one) for one in UPDATABLE]), or_(*found))
 
 

@@ -15,6 +15,7 @@ down_revision = "0005"
 TEXT = sa.String().with_variant(sa.String(collation="C"), "postgresql")
 BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 LABELS = ("credential_label", "identity_label", "content_label")
+CERTIFICATE_COLUMNS = ("issuer_label", "not_after")
 KID, ISSUED = 4, 6  # COSE header and CWT claim (docs/formats.md, F1 and F3)
 ROWS_AT_ONCE = 1000
 
@@ -73,6 +74,8 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["job"], ["card_updates.id"], name=op.f("fk_card_update_objects_job")),
         sa.PrimaryKeyConstraint("job", "tag", name=op.f("pk_card_update_objects")),
     )
+    for name in CERTIFICATE_COLUMNS:
+        op.create_index(op.f(f"ix_card_certificates_{name}"), "card_certificates", [name])
     for name in LABELS:
         op.add_column("cards", sa.Column(name, TEXT, nullable=True))
         op.create_index(op.f(f"ix_cards_{name}"), "cards", [name])
@@ -140,6 +143,8 @@ def _content(authorities: Iterable[tuple[Any, ...]], agency: str, issued_s: floa
 
 
 def downgrade() -> None:
+    for name in CERTIFICATE_COLUMNS:
+        op.drop_index(op.f(f"ix_card_certificates_{name}"), table_name="card_certificates")
     for name in LABELS:
         op.drop_index(op.f(f"ix_cards_{name}"), table_name="cards")
         op.drop_column("cards", name)
