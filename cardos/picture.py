@@ -12,6 +12,7 @@ from cardlink.piv.commands import unwrap_object
 from cardlink.piv.objects import decode_certificate
 from cardlink.piv.tables import CONTAINERS, KEYS, Access, Interface, Key
 from cardlink.piv.yubico import Origin, PinPolicy
+from cardos.gp.keys import counter_of
 from cardos.messages.catalogue import Texts
 from cardos.records import Owner, SlotKey
 from cardos.state import Persistent
@@ -150,7 +151,7 @@ def administration(view: CardView) -> tuple[str, ...]:
 
 
 def _channel(card: Persistent, texts: Texts) -> Iterator[str]:
-    counters = ", ".join(f"{kvn:02X}: {count}" for kvn, count in sorted(card.sequences.items()))
+    counters = ", ".join(f"{kvn:02X}: {count}" for kvn in sorted(card.key_sets) if (count := counter_of(card, kvn)))
     yield texts("picture.scp03", option=f"{card.channel_option:02X}") + (
         texts("picture.sequences", counters=counters) if counters else ""
     )

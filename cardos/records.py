@@ -216,7 +216,10 @@ class ChannelOption:
 
 @dataclass(frozen=True, slots=True)
 class Sequence:
-    """The sequence counter of the key set with version `number`: its last value used. Without a record it is 0."""
+    """The sequence counter of the ENC key whose check value is `number`: its last value used. Without a record it is 0.
+
+    It stays when its key set is replaced or deleted: a key that comes back goes on where it was.
+    """
 
     kind: ClassVar[Kind] = Kind.SEQUENCE
     number: int

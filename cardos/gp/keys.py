@@ -1,4 +1,4 @@
-"""The card's SCP03 key sets: PUT KEY, DELETE, and the sequence counter of each.
+"""The card's SCP03 key sets: PUT KEY, DELETE, and the sequence counters of their ENC keys.
 
 Source: GlobalPlatform Card Specification v2.3.1 ("GPCS") §11.2 and 11.8, Amendment D v1.1.2 ("Amd D") §6.2.2.1 and 7.2.
 """
@@ -13,16 +13,18 @@ from cardlink.gp.commands import (
     parse_put_key,
 )
 from cardlink.gp.inventory import KeyEntry, encode_key_info
+from cardlink.gp.keys import key_check_value
 from cardlink.gp.scp03 import StaticKeys
 from cardlink.iso7816.apdu import Command
 from cardlink.iso7816.sw import SW
 from cardos.gp.access import require_channel, require_unlocked
 from cardos.gp.registry import owner_of
-from cardos.records import KeySet, Kind, Record, Sequence
-from cardos.state import Platform
+from cardos.records import KeySet, Kind, Sequence
+from cardos.state import Persistent, Platform
 
 KEY_SETS_MAX = 4
 KEYS_OF_A_SET = 3
+COUNTED_MAX = 64  # ENC keys whose counters are kept, for the life of the card
 SEQUENCE_MAX = (1 << 8 * SEQUENCE_COUNTER_BYTES) - 1
 KVN_MAX = 0x7F
 NO_RECEIPT = b"\0"
@@ -55,15 +57,11 @@ def put_key(platform: Platform, command: Command) -> bytes:
         raise CardStatus(name, SW.INCORRECT_DATA)
     if not replaced and len(sets) >= KEY_SETS_MAX:
         raise CardStatus(name, SW.NOT_ENOUGH_MEMORY)
-    put: list[Record] = [KeySet(kvn, keys)]
+    counted = platform.persistent.sequences
+    if len(counted) >= COUNTED_MAX and counter_number(keys.enc) not in counted:
+        raise CardStatus(name, SW.NOT_ENOUGH_MEMORY)
     gone = [(Kind.KEY_SET, replaced)] if replaced and replaced != kvn else []
-    # a set with another ENC starts its counter again; with the same one no challenge may come twice
-    if not replaced or keys.enc != sets[replaced].keys.enc:
-        gone += [(Kind.SEQUENCE, one) for one in {kvn, replaced} if one in platform.persistent.sequences]
-    elif replaced != kvn and replaced in platform.persistent.sequences:
-        put.append(Sequence(kvn, platform.persistent.sequences[replaced]))
-        gone.append((Kind.SEQUENCE, replaced))
-    platform.persistent.commit(put, gone)
+    platform.persistent.commit([KeySet(kvn, keys)], gone)
     return request.answer()
 
 
@@ -104,10 +102,7 @@ def delete(platform: Platform, command: Command) -> bytes:
         raise CardStatus(name, SW.REFERENCE_NOT_FOUND)
     if request.key_id or len(persistent.key_sets) == 1:
         raise CardStatus(name, SW.CONDITIONS_NOT_SATISFIED)
-    gone = [(Kind.KEY_SET, request.kvn)]
-    if request.kvn in persistent.sequences:
-        gone.append((Kind.SEQUENCE, request.kvn))
-    persistent.commit((), gone)
+    persistent.commit((), [(Kind.KEY_SET, request.kvn)])
     return NO_RECEIPT
 
 
@@ -120,22 +115,33 @@ def find_set(platform: Platform, kvn: int) -> KeySet:
     return found
 
 
+def counter_number(enc: bytes) -> int:
+    """Where the counter of this ENC stands: its check value. The challenge hangs on ENC alone (Amd D §6.2.2.1), so the
+    counter does too: it never goes back for a key, whichever version or order it is loaded in."""
+    return int.from_bytes(key_check_value(enc), "big")
+
+
+def counter_of(persistent: Persistent, kvn: int) -> int:
+    """How many channels of this key set's ENC have begun."""
+    return persistent.sequences.get(counter_number(persistent.key_sets[kvn].keys.enc), 0)
+
+
 def advance(platform: Platform, kvn: int) -> bytes:
     """Count one more channel of this key set, in the store before anything is done with the number.
 
     Raises CardStatus 6985 when the counter is used up: the set must then be replaced.
     """
-    value = platform.persistent.sequences.get(kvn, 0) + 1
+    value = counter_of(platform.persistent, kvn) + 1
     if value > SEQUENCE_MAX:
         raise CardStatus("INITIALIZE UPDATE", SW.CONDITIONS_NOT_SATISFIED)
-    platform.persistent.commit([Sequence(kvn, value)])
+    platform.persistent.commit([Sequence(counter_number(platform.persistent.key_sets[kvn].keys.enc), value)])
     return value.to_bytes(SEQUENCE_COUNTER_BYTES, "big")
 
 
 def sequence_counter(platform: Platform) -> bytes:
     """The counter of the first key set, as GET DATA tells it."""
     persistent = platform.persistent
-    return persistent.sequences.get(min(persistent.key_sets), 0).to_bytes(SEQUENCE_COUNTER_BYTES, "big")
+    return counter_of(persistent, min(persistent.key_sets)).to_bytes(SEQUENCE_COUNTER_BYTES, "big")
 
 
 def key_information(platform: Platform) -> bytes:

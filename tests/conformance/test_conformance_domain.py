@@ -1,17 +1,18 @@
 """The security domain: command, life cycle, way -> status word; each cell of `domain.txt` said to a card."""
 
 import pytest
-from gp_host import TRANSPORT, blank, open_channel, raw
-from notation import Row, parse, read_matrix
+from gp_host import TRANSPORT, begin, blank, open_channel, raw
+from notation import Row, parse, read_matrix, read_table
 
 from cardlink.access.door import DOOR_AID
 from cardlink.access.pkoc import PKOC_AID, generate_pkoc_key
-from cardlink.gp.commands import ISD_AID, put_key_set, select
+from cardlink.gp.commands import ISD_AID, delete_key_set, put_key_set, select
 from cardlink.gp.inventory import LifeCycle
 from cardlink.gp.scp03 import LEVELS, StaticKeys
 from cardlink.iso7816.apdu import decode_command
 from cardlink.piv.tables import PIV_AID, Interface
 from cardos.card import Card
+from cardos.gp.keys import counter_of
 from cardos.records import KeySet, Life, Owner
 
 OTHER = StaticKeys(bytes.fromhex("11" * 16), bytes.fromhex("22" * 16), bytes.fromhex("33" * 16))
@@ -95,3 +96,32 @@ def test_the_card_takes_exactly_the_steps_of_its_life(before: LifeCycle) -> None
         if sw == 0x9000:
             taken.add(after)
     assert taken == STEPS[before]
+
+
+KEYS_OF = {"A": TRANSPORT, "B": OTHER}
+
+
+@pytest.mark.parametrize("row", read_table("counters.txt", 3), ids=str)
+def test_a_counter_never_goes_back_for_a_key(row: Row) -> None:
+    card, sets, told, host, dek = Card(blank(option=0x70)), {0x30: "A"}, [], None, TRANSPORT.dek
+    for step in row.cells[1].split("; "):
+        match step.split():
+            case [("open" | "ask") as how, version]:
+                kvn = int(version, 16)
+                keys = KEYS_OF[sets[kvn]]
+                if how == "open":
+                    host, dek = open_channel(card, keys=keys, kvn=kvn), keys.dek
+                else:
+                    begin(card, keys, kvn)
+                told.append(counter_of(card.persistent, kvn))
+            case [name, ("in" | "as") as how, version]:
+                kvn = int(version, 16)
+                command = put_key_set(KEYS_OF[name], dek, kvn, kvn if how == "in" else 0)
+                assert host is not None
+                assert host.say(command.encode())[1] == 0x9000, step
+                sets[kvn] = name
+            case ["delete", version]:
+                assert host is not None
+                assert host.say(delete_key_set(int(version, 16)))[1] == 0x9000, step
+                del sets[int(version, 16)]
+    assert " ".join(map(str, told)) == row.cells[2]

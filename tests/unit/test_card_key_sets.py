@@ -14,6 +14,7 @@ from cardlink.iso7816.apdu import Command
 from cardlink.piv.tables import PIV_AID, Interface
 from cardos.card import Card
 from cardos.factory import TRANSPORT_KVN
+from cardos.gp.keys import COUNTED_MAX, counter_number, counter_of
 from cardos.records import Sequence
 
 OTHER = StaticKeys(bytes.fromhex("11" * 16), bytes.fromhex("22" * 16), bytes.fromhex("33" * 16))
@@ -69,7 +70,7 @@ def test_a_challenge_never_comes_twice_and_differs_between_applications() -> Non
     card = card_with(option=0x70)
     seen = {begin(card, aid=aid)[2].card_challenge for aid in (ISD_AID, PIV_AID) for _ in range(5)}
     assert len(seen) == 10
-    assert card.persistent.sequences == {TRANSPORT_KVN: 10}
+    assert counter_of(card.persistent, TRANSPORT_KVN) == 10
 
 
 def test_a_failed_initialize_update_counts_nothing() -> None:
@@ -83,10 +84,18 @@ def test_a_failed_initialize_update_counts_nothing() -> None:
 
 def test_a_used_up_counter_ends_the_key_set() -> None:
     card = card_with(option=0x70)
-    card.persistent.commit([Sequence(TRANSPORT_KVN, 0xFFFFFE)])
+    card.persistent.commit([Sequence(counter_number(TRANSPORT.enc), 0xFFFFFE)])
     assert begin(card)[2].sequence_counter == b"\xff\xff\xff"
     raw(card, gp.select())
     assert raw(card, gp.initialize_update(0, CHALLENGE)) == (b"", 0x6985)
+
+
+def test_a_card_keeps_a_number_of_counters_and_takes_no_key_beyond() -> None:
+    card = card_with(option=0x70)
+    card.persistent.commit([Sequence(number, 1) for number in range(COUNTED_MAX - 1)])
+    host = open_channel(card)
+    assert host.say(gp.put_key_set(OTHER, TRANSPORT.dek, 0x31).encode()) == (b"", 0x6A84)
+    assert host.say(gp.put_key_set(TRANSPORT, TRANSPORT.dek, 0x31).encode())[1] == 0x9000
 
 
 def test_a_card_with_random_challenges_has_no_counter() -> None:
@@ -97,12 +106,11 @@ def test_a_card_with_random_challenges_has_no_counter() -> None:
     assert store.load() == before
 
 
-def test_another_key_set_begins_its_counter_again() -> None:
+def test_another_key_set_begins_at_one() -> None:
     card = card_with(option=0x70)
     host = open_channel(card)
-    assert card.persistent.sequences == {TRANSPORT_KVN: 1}
     assert host.say(gp.put_key_set(OTHER, TRANSPORT.dek, 0x31, TRANSPORT_KVN).encode())[1] == 0x9000
-    assert card.persistent.sequences == {}
+    assert counter_of(card.persistent, 0x31) == 0
     assert begin(card, OTHER, 0x31)[2].sequence_counter == b"\0\0\1"
 
 
@@ -111,7 +119,7 @@ def test_a_set_that_keeps_its_enc_keeps_its_counter_even_under_another_version()
     open_channel(card)
     host = open_channel(card)
     assert host.say(gp.put_key_set(TRANSPORT, TRANSPORT.dek, 0x31, TRANSPORT_KVN).encode())[1] == 0x9000
-    assert card.persistent.sequences == {0x31: 2}
+    assert counter_of(card.persistent, 0x31) == 2
     assert begin(card, TRANSPORT, 0x31)[2].sequence_counter == b"\0\0\3"
 
 
@@ -188,7 +196,7 @@ def test_a_key_set_is_deleted_but_never_the_last() -> None:
     open_channel(card, keys=OTHER, kvn=0x31)
     assert open_channel(card).say(gp.delete_key_set(0x31)._replace(p2=0x01)) == (b"\0", 0x9000)
     assert set(card.persistent.key_sets) == {TRANSPORT_KVN}
-    assert set(card.persistent.sequences) == {TRANSPORT_KVN}
+    assert [counter_of(card.persistent, TRANSPORT_KVN), len(card.persistent.sequences)] == [2, 2]
     raw(card, gp.select())
     assert raw(card, gp.initialize_update(0x31, CHALLENGE))[1] == 0x6A88
 

@@ -12,6 +12,7 @@ from cardlink.piv.tables import Interface
 from cardos.factory import make_blank
 from cardos.gp import domain
 from cardos.gp.channel import begin
+from cardos.gp.keys import counter_number
 from cardos.records import KeySet, Sequence
 from cardos.state import Persistent, Platform, Volatile
 from cardos.store import MemoryStore
@@ -23,7 +24,9 @@ def platform_of(session: dict[str, Any]) -> Platform:
     persistent = Persistent(MemoryStore(make_blank(answer.kdd, keys_of(session), answer.option)))
     persistent.commit([KeySet(answer.kvn, keys_of(session))])
     if answer.sequence_counter:
-        persistent.commit([Sequence(answer.kvn, int.from_bytes(answer.sequence_counter, "big") - 1)])
+        persistent.commit(
+            [Sequence(counter_number(keys_of(session).enc), int.from_bytes(answer.sequence_counter, "big") - 1)]
+        )
     aid = bytes.fromhex(session["aid"]) if "aid" in session else ISD_AID
     return Platform(persistent, Volatile(Interface.CONTACT, aid), lambda size: answer.card_challenge[:size])
 

@@ -20,6 +20,7 @@ from cardlink.piv.tables import CONTAINERS, KEYS, Algorithm, KeyRef
 from cardlink.piv.yubico import Origin
 from cardos.__main__ import main
 from cardos.factory import make_blank
+from cardos.gp.keys import counter_number
 from cardos.image import FileStore
 from cardos.messages.catalogue import Texts
 from cardos.picture import as_text, view_of
@@ -50,7 +51,7 @@ def card(state: LifeCycle = LifeCycle.SECURED) -> Persistent:
             ),
             replace(made.references[KeyRef.PIN], left=0, is_default=False),
             Life(Owner.CARD, state),
-            Sequence(0x30, 7),
+            Sequence(counter_number(b"\x5e" * 16), 7),
         ]
     )  # fmt: skip
     return made
