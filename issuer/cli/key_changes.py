@@ -12,6 +12,7 @@ from cardlink.statements.trust import AGILE_USES
 from issuer import database, outbox
 from issuer.access import bundles
 from issuer.audit import checkpoints
+from issuer.cards import outdated
 from issuer.cli.common import Desk, desk_of, read_day
 from issuer.cli.officer import OfficerFd, OfficerFile, OfficerName, key_room
 from issuer.errors import Refused
@@ -126,6 +127,10 @@ def compromised(
         desk.say("cli.keys.trust_list", number=drill.number)
     desk.say("cli.keys.cards_hit", cards=len(drill.cards), allowed=drill.allowed)
     desk.say(drill.todo)
+    with database.reading(desk.factory) as session:
+        told = outdated.progress_of(session, drill.label, now)
+    if told.total:
+        desk.say("cli.keys.cards_updated", done=told.done, total=told.total, waiting=told.waiting)
     if drill.use == x509_roots.KIND:
         _tell_outside(desk, "cli.keys.root_fallen", drill.label, now)
     if out is not None:

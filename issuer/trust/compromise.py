@@ -167,7 +167,7 @@ def _authority(factory: SessionFactory, hsm: Ceremony, actor: Actor, found: Auth
         query = select(Card.uuid).join(CardCertificate, CardCertificate.card_id == Card.id)
         issued = query.where(CardCertificate.issuer_label == label)
         if kind == ca.CONTENT:
-            issued = select(Card.uuid).where(Card.agency_code == code, Card.credential.is_not(None))
+            issued = select(Card.uuid).where(Card.content_label == label)
         counting = issued.where(Card.state.not_in([str(one) for one in allow_list.ENDED])).distinct()
         cards = tuple(session.scalars(counting.order_by(Card.uuid)))
     return Drill(label, kind, authorities.labels_of(made), number, 0, cards, f"trust.todo.{kind}")

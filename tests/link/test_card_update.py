@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from card_office import ADMIN, APPROVER, ENCODER, HOME, OTHER, Blank, Centre, officer, open_centre, silent
@@ -13,6 +14,7 @@ from cardlink.piv.tables import CARD_CREDENTIAL
 from cardlink.statements.refusal import Reason
 from cardlink.statements.trust import Trust, accept_trust_list
 from issuer import database
+from issuer.__main__ import run as issuer_command
 from issuer.audit import log as audit
 from issuer.cards import blocking, lifecycle, outdated, update, update_plan
 from issuer.cards.blocking import BlockReason
@@ -240,3 +242,33 @@ def test_a_card_is_called_in_before_doors_stop_believing_its_signer_and_not_when
         with database.transaction(centre.factory) as session:
             session.get_one(Card, card.id).expires_on = card.expires_on
             session.get_one(SignerRow, card.credential_label).verifies_until = kept
+
+
+def test_the_commands_list_who_waits_say_what_is_due_and_how_far_it_has_come(
+    centre: Centre, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    card, _ = outdated_card(centre)
+    environ = {
+        "THEMO_CENTRE_DATA_DIR": str(tmp_path),
+        "THEMO_CENTRE_DATABASE_URL": str(centre.factory.kw["bind"].url),
+        "THEMO_CENTRE_INSTALLATION": HOME,
+    }
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+
+    def typed(*words: str, code: int = 0) -> str:
+        assert issuer_command(["--lang", "en", "cards", *words]) == code
+        out, err = capsys.readouterr()
+        return out if code == 0 else err
+
+    hit = tmp_path / "waiting.txt"
+    told = typed("outdated", "--agency", HOME, "--out", str(hit))
+    assert str(card.uuid) in hit.read_text().split()
+    assert f"{card.credential_label}: 0 of " in told
+    assert f"card credential: its key is compromised ({card.credential_label})" in typed("outdated")
+    assert typed("outdated", "--agency", OTHER).startswith("no card waits")
+    due = f"card credential: its key is compromised ({card.credential_label})\n"
+    assert typed("update", str(card.uuid), "--show") == due
+    good, _ = centre.active()
+    assert "has nothing to be updated" in typed("update", str(good.uuid), "--show", code=1)
+    assert "has no PIN of the allocator" in typed("outdated", "--open", code=1)
