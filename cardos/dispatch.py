@@ -114,6 +114,8 @@ def _answer(platform: Platform, command: Command) -> bytes:
         refused = _REFUSED[cla]
         if refused is not None:
             volatile.chain = None
+            if refused is SW.SECURE_MESSAGING_NOT_SUPPORTED:
+                volatile.end_channel()
             raise CardStatus(command_name(ins), refused)
         if _IN_MESSAGING[cla]:
             return _answer_secured(platform, command)
@@ -163,7 +165,9 @@ def _warn(channel: Channel | None, data: bytes, sw: int) -> bytes:
 def _answer_secured(platform: Platform, command: Command) -> bytes:
     """Answer a command under PIV secure messaging; what the command itself comes to stands inside the protection.
 
-    A bare status word says that the protection failed, and ends the session (SP 800-73pt2-5 §4.2.7 and 4.3).
+    A bare status word says that the protection failed, and ends the session (SP 800-73pt2-5 §4.2.7 and 4.3). It ends a
+    channel of SCP03 as well: this is not its protection, and a channel ends with the first command that has another or
+    none (Amendment D §5.6).
     """
     volatile = platform.volatile
     try:
@@ -177,6 +181,7 @@ def _answer_secured(platform: Platform, command: Command) -> bytes:
     except CardStatus:
         volatile.chain = None
         close_session(platform)
+        volatile.end_channel()
         raise
     data, sw = b"", int(SW.SUCCESS)
     volatile.secure_messaging = True
@@ -199,7 +204,6 @@ def _require_messaging(platform: Platform, command: Command) -> MessagingSession
     if not platform.persistent.messaging_suite or command.ins not in APPLICATIONS[volatile.selected].secured:
         raise CardStatus(command_name(command.ins), SW.SECURE_MESSAGING_NOT_SUPPORTED)
     if volatile.messaging is None or volatile.channel is not None:
-        volatile.end_channel()
         raise CardStatus(command_name(command.ins), SW.SECURITY_STATUS_NOT_SATISFIED)
     return volatile.messaging
 
