@@ -37,6 +37,7 @@ from issuer.trust.pkcs11_keys import (
 )
 from issuer.trust.pkcs11_login import find_token, log_in
 from issuer.trust.pkcs11_notes import Notes
+from issuer.trust.pkcs11_signer import Signer
 from issuer.trust.pkcs11_wire import DEVICE_LOST, Refused
 
 AUTHORITY_USE = "ca"
@@ -46,9 +47,7 @@ EDWARDS25519 = bytes.fromhex("06032b6570")
 PRIVATE = {Attribute.PRIVATE: True}
 """Goes into every search: what is not private may have been put there without a PIN."""
 KEPT = {Attribute.PRIVATE: True, Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False, Attribute.MODIFIABLE: False}
-UNUSED = dict.fromkeys(
-    (Attribute.DECRYPT, Attribute.VERIFY, Attribute.WRAP, Attribute.UNWRAP, Attribute.DERIVE), False
-)
+UNUSED = dict.fromkeys((Attribute.DECRYPT, Attribute.VERIFY, Attribute.WRAP, Attribute.UNWRAP, Attribute.DERIVE), False)
 """What a loaded key is not for: where nothing is said, devices allow it."""
 FIXED = {Attribute.PRIVATE: True, Attribute.MODIFIABLE: False}
 
@@ -61,7 +60,7 @@ class Device:
         self._session = log_in(found, pin)
         with in_our_words():
             self._mechanisms = frozenset(found.slot.get_mechanisms())
-        self._pin = pin
+        self._signer = Signer(self._mechanisms, pin)
         self.product = f"{found.manufacturer_id} {found.model} {'.'.join(map(str, found.firmware_version))}".strip()
         self._notes = Notes(self._session)
         self._known: dict[str, Entry] = {}
@@ -250,18 +249,10 @@ class Device:
         def sign(entry: Entry) -> list[bytes]:
             if entry.mark.use != use or entry.mark.kind not in SIGNING_KINDS:
                 raise Refused("denied", f"{label} is no key for {use}")
-            return self._sign_with(entry, data)
+            return self._signer.sign(entry, data)
 
         signed: list[bytes] = self.using(label, sign)
         return signed
-
-    def _sign_with(self, entry: Entry, data: Sequence[bytes]) -> list[bytes]:
-        key, pin = entry.work(), entry.pin_of(self._pin)
-        if entry.mark.kind == ED25519:
-            return [key.sign(one, mechanism=Mechanism.EDDSA, pin=pin) for one in data]
-        if Mechanism.ECDSA_SHA256 in self._mechanisms:
-            return [key.sign(one, mechanism=Mechanism.ECDSA_SHA256, pin=pin) for one in data]
-        return [sign_digest_with(key, hashlib.sha256(one).digest(), pin) for one in data]
 
     def sign_digest(self, label: str, use: str, digest: bytes) -> bytes:
         """Sign data of this SHA-256 with ES256: r ‖ s. Keys of use `ca` alone, and no more than that."""
@@ -269,7 +260,7 @@ class Device:
         def sign(entry: Entry) -> bytes:
             if (entry.mark.use, use) != (AUTHORITY_USE, AUTHORITY_USE) or len(digest) != hashlib.sha256().digest_size:
                 raise Refused("denied", f"{label} signs no digest")
-            return sign_digest_with(entry.work(), digest, entry.pin_of(self._pin))
+            return self._signer.sign_digest(entry, digest)
 
         signed: bytes = self.using(label, sign)
         return signed
@@ -341,12 +332,6 @@ class Device:
         """Log out and let go of the token. One that is gone already is no error."""
         with suppress(pkcs11.PKCS11Error):
             self._session.close()
-
-
-def sign_digest_with(key: Any, digest: bytes, pin: str | None) -> bytes:
-    """ES256 of a SHA-256 made here: what every device with P-256 can do."""
-    signature: bytes = key.sign(digest, mechanism=Mechanism.ECDSA, pin=pin)
-    return signature
 
 
 def is_root(use: str) -> bool:

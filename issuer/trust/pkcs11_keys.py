@@ -76,8 +76,8 @@ class Entry:
     public: bytes | None = None
     objects: dict[str, Any] = field(default_factory=dict)
     state: str = ACTIVE
-    asks_pin: bool | None = None
-    """Whether the device wants the PIN before each signature (CKA_ALWAYS_AUTHENTICATE), once it was asked."""
+    is_pin_asked: bool | None = None
+    """Whether the device wants the PIN before each signature (CKA_ALWAYS_AUTHENTICATE); None before it was asked."""
 
     def to_wire(self) -> list[Any]:
         """What is told of it."""
@@ -97,11 +97,11 @@ class Entry:
             raise Refused("denied", f"{self.label} has no part that works")
         return found
 
-    def pin_of(self, pin: str) -> str | None:
-        """What a signature of this key takes beside the login: the PIN once more, or nothing."""
-        if self.asks_pin is None:
-            self.asks_pin = is_pin_asked(self.work())
-        return pin if self.asks_pin else None
+    def asks_pin(self) -> bool:
+        """Whether a signature takes the PIN once more, beside the login. The device is asked once."""
+        if self.is_pin_asked is None:
+            self.is_pin_asked = is_pin_asked(self.work())
+        return self.is_pin_asked
 
 
 def check_label(label: str) -> None:

@@ -5,16 +5,24 @@ set to TDES first.
 """
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
 from foreign.certifier import Public, certify
-from foreign.factory_card import ADMIN_KEY, PIN, FactoryCard, Ykman, factory_card
+from foreign.factory_card import ADMIN_KEY, PIN, PUK, FactoryCard, Ykman, factory_card
+from issuer.config import Secret
+from issuer.trust.pkcs11 import Pkcs11
+from issuer.trust.pkcs11_link import Login, Worker
+from issuer.trust.port import HsmError
 
 MODULE = "/usr/lib/x86_64-linux-gnu/libykcs11.so"
 READER = "Yubico YubiKey CCID"
@@ -131,3 +139,93 @@ def test_the_management_key_is_its_so_pin(card: FactoryCard) -> None:
     refused = card.try_pkcs11(*ADMIN, ADMIN_KEY, "--keypairgen", "--key-type", "EC:prime256v1", module=MODULE)
     assert "CKR_PIN_INCORRECT" in refused.stderr
     say(card, *ADMIN, OTHER_KEY, "--change-pin", "--new-pin", ADMIN_KEY)
+
+
+# --- behind our own adapter
+
+# What the adapter does with its keys, done with keys of a card: these cannot bear the mark that the adapter looks for.
+SIGNS = """
+import sys
+from pkcs11 import Attribute, ObjectClass
+from issuer.trust.pkcs11_errors import in_our_words
+from issuer.trust.pkcs11_keys import Entry, Mark
+from issuer.trust.pkcs11_login import find_token, log_in
+from issuer.trust.pkcs11_signer import Signer
+from issuer.trust.pkcs11_wire import Refused
+
+module, label, said, pin = *sys.argv[1:], sys.stdin.readline().strip()
+token = find_token(module, label)
+signer = Signer(token.slot.get_mechanisms(), pin)
+session = log_in(token, pin)
+for identity in (b"\\x01", b"\\x02"):
+    key = next(iter(session.get_objects({Attribute.CLASS: ObjectClass.PRIVATE_KEY, Attribute.ID: identity})))
+    entry = Entry("a key", Mark.new("ec-p256", "card", (), 0), objects={"": key})
+    for signature in signer.sign(entry, [said.encode()] * 2):
+        print(int(entry.asks_pin()), signature.hex())
+print("now it is taken out", flush=True)
+if sys.stdin.readline():
+    try:
+        with in_our_words():
+            signer.sign(entry, [said.encode()])
+    except Refused as error:
+        print(error)
+"""
+
+
+@pytest.fixture
+def login(card: FactoryCard, monkeypatch: pytest.MonkeyPatch) -> Login:
+    for name, value in card.environ.items():
+        monkeypatch.setenv(name, value)
+    found = re.search(r"token label +: (YubiKey PIV #\d+)", say(card, "-L"))
+    assert found
+    return Login(MODULE, found[1], Secret(PIN), False, False)
+
+
+def test_our_adapter_signs_with_a_key_that_asks_for_the_pin_each_time(card: FactoryCard, login: Login) -> None:
+    keys = [make_key(card, slot, "EC:prime256v1") for slot in ("9a", "9c")]
+    command = [sys.executable, "-c", SIGNS, MODULE, login.token, SAID.decode()]
+    done = subprocess.run(command, input=PIN + "\n", capture_output=True, text=True, check=True, timeout=20)
+    told = [line.split() for line in done.stdout.splitlines()[:-1]]
+    assert [asks for asks, _ in told] == ["0", "0", "1", "1"]
+    for (_, signature), key in zip(told, (keys[0], keys[0], keys[1], keys[1]), strict=True):
+        assert isinstance(key, ec.EllipticCurvePublicKey)
+        raw = bytes.fromhex(signature)
+        der = encode_dss_signature(int.from_bytes(raw[:32], "big"), int.from_bytes(raw[32:], "big"))
+        key.verify(der, SAID, ec.ECDSA(hashes.SHA256()))
+
+
+def test_our_adapter_says_that_the_card_is_out_and_goes_on_when_it_is_in_again(card: FactoryCard, login: Login) -> None:
+    for slot in ("9a", "9c"):
+        make_key(card, slot, "EC:prime256v1")
+    hsm = Pkcs11(Worker(login))
+    command = [sys.executable, "-c", SIGNS, MODULE, login.token, "x"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as signing:
+        assert signing.stdin
+        assert signing.stdout
+        signing.stdin.write(PIN + "\n")
+        while "taken out" not in signing.stdout.readline():
+            pass
+        card.remove()
+        try:
+            assert signing.communicate("go on\n", timeout=20)[0] == "device-lost: DeviceError\n"
+            with pytest.raises(HsmError, match=r"hsm\.hsm_gone"):
+                hsm.keys()
+        finally:
+            card.insert()
+    assert hsm.keys() == []
+    hsm.close()
+
+
+def test_our_adapter_asks_with_a_wrong_pin_once_and_says_when_it_is_locked(card: FactoryCard, login: Login) -> None:
+    wrong = replace(login, pin=Secret("000000"))
+    said = []
+    for _ in range(6):
+        hsm = Pkcs11(Worker(wrong))
+        for _ in range(3):  # of these, one reaches the card
+            with pytest.raises(HsmError) as refused:
+                hsm.keys()
+        said.append(refused.value.code)
+        if said[-1] == "hsm.pin_locked":
+            break
+    card.ykman("piv", "access", "unblock-pin", "-p", PUK, "-n", PIN)
+    assert said == ["hsm.wrong_pin"] * 5 + ["hsm.pin_locked"]
