@@ -13,7 +13,7 @@ from issuer import database
 from issuer.audit import log as audit
 from issuer.audit import merkle, note, proof, tree
 from issuer.audit.log import Break, Broken, Intact
-from issuer.audit.note import Checkpoint, NoteKey
+from issuer.audit.note import Checkpoint, Last, NoteKey
 from issuer.audit.tables import AuditKeyRow, AuditRow, CheckpointRow
 from issuer.database import SessionFactory
 from issuer.errors import Conflict, NotFound, Refused
@@ -51,7 +51,7 @@ def add_key(session: Session, info: KeyInfo, installation: str, now: datetime) -
 
 def keys(session: Session) -> list[NoteKey]:
     """All keys that checkpoints were ever signed with, the newest first."""
-    return [NoteKey(row.name, row.public) for row in _key_rows(session)]
+    return [_key(row) for row in _key_rows(session)]
 
 
 def active_label(session: Session) -> str | None:
@@ -90,7 +90,7 @@ def make(factory: SessionFactory, hsm: Signing, now: datetime) -> Checkpoint:
             raise NotFound("audit.no_key")
         if not size:
             raise NotFound("audit.empty")
-        held = _read(newest, [NoteKey(row.name, row.public) for row in rows]) if newest is not None else None
+        held = _read(newest, keys(session)) if newest is not None else None
         if held is not None and (held.size > size or tree.root(session, held.size) != held.root):
             raise Refused(f"audit.broken_{Break.CHECKPOINT}", n=held.size)
         root = tree.root(session, size)
@@ -114,12 +114,18 @@ def make_due(factory: SessionFactory, hsm: Signing, now: datetime) -> Checkpoint
 
 
 def verify(session: Session) -> Verified | Broken:
-    """Hold the whole log against its chain, its tree and every checkpoint. Raises Refused for a forged checkpoint."""
+    """Hold the whole log against its chain, its tree and every checkpoint.
+
+    Raises Refused for a checkpoint that is forged, or of a dead key beyond its last.
+    """
     known = keys(session)
     query = select(CheckpointRow).order_by(CheckpointRow.size)
-    waiting = [_read(row, known) for row in session.scalars(query)]
-    checkpoints, watch = len(waiting), tree.TreeWatch(session)
-    waiting.reverse()
+    return hold(session, [_read(row, known) for row in session.scalars(query)])
+
+
+def hold(session: Session, told: Sequence[Checkpoint]) -> Verified | Broken:
+    """Hold the whole log against its chain, its tree and these checkpoints, the smallest first."""
+    waiting, watch = list(reversed(told)), tree.TreeWatch(session)
 
     def on_row(n: int, leaf: bytes) -> Broken | None:
         broken = watch.take(n, leaf)
@@ -129,13 +135,36 @@ def verify(session: Session) -> Verified | Broken:
                 return Broken(n, Break.CHECKPOINT)
         return broken
 
-    covered = waiting[0].size if waiting else 0
+    covered = told[-1].size if told else 0
     chain = audit.verify(session, on_row)
     if isinstance(chain, Broken):
         return chain
     if chain.rows < max(watch.size, covered):
         return Broken(chain.rows + 1, Break.SHORT)
-    return Verified(chain, checkpoints, chain.rows - covered)
+    return Verified(chain, len(told), chain.rows - covered)
+
+
+def last_before(session: Session, moment: datetime) -> Checkpoint | None:
+    """The newest checkpoint that was made before a moment; None where there is none."""
+    query = select(CheckpointRow).where(CheckpointRow.at < moment).order_by(CheckpointRow.size.desc()).limit(1)
+    row = session.scalars(query).first()
+    return None if row is None else _read(row, keys(session))
+
+
+def bury(session: Session, label: str, last: Last, since: datetime) -> list[str]:
+    """Believe a key in nothing but its last checkpoint. Answers the later ones of it, which are taken out."""
+    row = session.get_one(AuditKeyRow, label)
+    row.dead_since, row.last_size, row.last_root = since, last.size, last.root
+    session.flush()
+    known, gone = keys(session), []
+    for one in session.scalars(
+        select(CheckpointRow).where(CheckpointRow.size > last.size).order_by(CheckpointRow.size)
+    ):
+        if all(key.public == row.public for key in note.signed_by(one.note, known)):
+            gone.append(one.note)
+            session.delete(one)
+    session.flush()
+    return gone
 
 
 def newest(session: Session) -> Checkpoint:
@@ -158,7 +187,7 @@ def prove_row(session: Session, n: int) -> str:
 
 def prove_growth(session: Session, noted: str) -> str:
     """The proof that the log goes on from a checkpoint that somebody noted, as a file. Raises Refused, NotFound."""
-    old, new = note.verify_checkpoint(noted, keys(session)), newest(session)
+    old, new = note.verify_checkpoint(noted, keys(session), is_held_to_log=True), newest(session)
     if old.size > new.size:
         raise Refused("audit.shorter", old=old.size, new=new.size)
     path = merkle.consistency(old.size, new.size, tree.subtrees(session))
@@ -175,12 +204,17 @@ def _key_rows(session: Session) -> Sequence[AuditKeyRow]:
     return session.scalars(select(AuditKeyRow).order_by(AuditKeyRow.since.desc(), AuditKeyRow.label.desc())).all()
 
 
+def _key(row: AuditKeyRow) -> NoteKey:
+    last = None if row.last_size is None else Last(row.last_size, row.last_root or b"")
+    return NoteKey(row.name, row.public, last)
+
+
 def _newest(session: Session) -> CheckpointRow | None:
     return session.scalars(select(CheckpointRow).order_by(CheckpointRow.size.desc()).limit(1)).first()
 
 
 def _read(row: CheckpointRow, known: Sequence[NoteKey]) -> Checkpoint:
-    held = note.verify_checkpoint(row.note, known)
+    held = note.verify_checkpoint(row.note, known, is_held_to_log=True)
     if held.size != row.size:
         raise Conflict(f"audit.broken_{Break.CHECKPOINT}", n=row.size)
     return held

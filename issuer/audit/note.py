@@ -20,15 +20,28 @@ ID_BYTES: Final = 4
 SIGNATURES_MAX: Final = 16
 NOTE_CHARS_MAX: Final = 65_536
 _DASH: Final = "\u2014 "
+_LAST: Final = "last="
 _SIZE: Final = re.compile(r"0|[1-9][0-9]{0,18}")
 
 
 @dataclass(frozen=True, slots=True)
+class Last:
+    """The one checkpoint that a key in other hands still vouches for."""
+
+    size: int
+    root: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class NoteKey:
-    """Who signs: a name without spaces or plus, and an Ed25519 public key. `str` gives what others are handed."""
+    """Who signs: a name without spaces or plus, and an Ed25519 public key. `str` gives what others are handed.
+
+    A key that came into other hands has a `last` checkpoint: it may have signed anything since.
+    """
 
     name: str
     public: bytes
+    last: Last | None = None
 
     def __post_init__(self) -> None:
         if not self.name or "+" in self.name or any(one.isspace() for one in self.name):
@@ -42,19 +55,24 @@ class NoteKey:
         return hashlib.sha256(self.name.encode() + b"\n" + ED25519 + self.public).digest()[:ID_BYTES]
 
     def __str__(self) -> str:
-        """As the verifier key of golang.org/x/mod/sumdb/note: name+id+base64(type, public key)."""
-        return f"{self.name}+{self.key_id.hex()}+{_b64(ED25519 + self.public)}"
+        """As the verifier key of golang.org/x/mod/sumdb/note: name+id+base64(type, public key).
+
+        Behind a dead key stands its last checkpoint (docs/formats.md, F10), which no other program knows.
+        """
+        key = f"{self.name}+{self.key_id.hex()}+{_b64(ED25519 + self.public)}"
+        return key if self.last is None else f"{key} {_LAST}{self.last.size}:{_b64(self.last.root)}"
 
     @classmethod
     def read(cls, text: str) -> "NoteKey":
         """Read a verifier key. Raises Refused."""
-        parts = text.strip().split("+", 2)
+        line, _, more = text.strip().partition(" ")
+        parts = line.split("+", 2)
         if len(parts) != 3:
             raise Refused("audit.bad_key", why="name+id+key")
         raw = _unb64(parts[2], "audit.bad_key")
         if raw[:1] != ED25519:
             raise Refused("audit.bad_key", why="not an Ed25519 key")
-        key = cls(parts[0], raw[1:])
+        key = cls(parts[0], raw[1:], _read_last(more) if more else None)
         if key.key_id.hex() != parts[1]:
             raise Refused("audit.bad_key", why="the id is another key's")
         return key
@@ -81,9 +99,18 @@ def verify(note: str, keys: Sequence[NoteKey]) -> str:
 
     Signatures of others are read over, as the format demands.
     """
+    return _verify(note, keys)[0]
+
+
+def signed_by(note: str, keys: Sequence[NoteKey]) -> list[NoteKey]:
+    """Those of these keys that have signed a note. Raises Refused where none has."""
+    return _verify(note, keys)[1]
+
+
+def _verify(note: str, keys: Sequence[NoteKey]) -> tuple[str, list[NoteKey]]:
     text, lines = _take_apart(note)
     known = {(key.name, key.key_id): key for key in keys}
-    good = 0
+    good: list[NoteKey] = []
     for line in lines:
         name, _, encoded = line.removeprefix(_DASH).partition(" ")
         raw = _unb64(encoded, "audit.bad_note")
@@ -95,10 +122,10 @@ def verify(note: str, keys: Sequence[NoteKey]) -> str:
                 Ed25519PublicKey.from_public_bytes(key.public).verify(raw[ID_BYTES:], text.encode())
             except InvalidSignature as error:
                 raise Refused("audit.forged_note", name=name) from error
-            good += 1
+            good.append(key)
     if not good:
         raise Refused("audit.unsigned_note", names=" ".join(key.name for key in keys))
-    return text
+    return text, good
 
 
 def sign_checkpoint(size: int, root: bytes, key: NoteKey, signer: Callable[[bytes], bytes]) -> Checkpoint:
@@ -107,16 +134,39 @@ def sign_checkpoint(size: int, root: bytes, key: NoteKey, signer: Callable[[byte
     return Checkpoint(key.name, size, root, sign(text, key, signer))
 
 
-def verify_checkpoint(note: str, keys: Sequence[NoteKey]) -> Checkpoint:
-    """Read a checkpoint signed by one of these keys, for the log of that key's name. Raises Refused."""
-    lines = verify(note, keys).split("\n")
+def verify_checkpoint(note: str, keys: Sequence[NoteKey], *, is_held_to_log: bool = False) -> Checkpoint:
+    """Read a checkpoint signed by one of these keys, for the log of that key's name. Raises Refused.
+
+    A dead key vouches for its last checkpoint. `is_held_to_log`: the caller proves that the log of now goes on from
+    this one; then it may be an earlier one too, and never a later one.
+    """
+    text, signers = _verify(note, keys)
+    lines = text.split("\n")
     if len(lines) < 4 or not all(lines[:-1]) or lines[-1]:
         raise Refused("audit.bad_note", why="want origin, size and root")
     origin, size, encoded = lines[:3]
     root = _unb64(encoded, "audit.bad_note")
     if origin not in {key.name for key in keys} or not _SIZE.fullmatch(size) or len(root) != HASH_BYTES:
         raise Refused("audit.bad_note", why="origin, size or root")
-    return Checkpoint(origin, int(size), root, note)
+    found = Checkpoint(origin, int(size), root, note)
+    if not any(_vouches(key, found, is_held_to_log) for key in signers):
+        last = max(key.last.size for key in signers if key.last is not None)
+        raise Refused("audit.dead_key", size=found.size, last=last)
+    return found
+
+
+def _vouches(key: NoteKey, found: Checkpoint, is_held_to_log: bool) -> bool:
+    if key.last is None or key.last == Last(found.size, found.root):
+        return True
+    return is_held_to_log and found.size < key.last.size
+
+
+def _read_last(text: str) -> Last:
+    size, _, root = text.removeprefix(_LAST).partition(":")
+    raw = _unb64(root, "audit.bad_key")
+    if not text.startswith(_LAST) or not _SIZE.fullmatch(size) or len(raw) != HASH_BYTES:
+        raise Refused("audit.bad_key", why="last=size:root behind the key of one that is dead")
+    return Last(int(size), raw)
 
 
 def _take_apart(note: str) -> tuple[str, list[str]]:

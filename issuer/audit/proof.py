@@ -90,7 +90,7 @@ def _check_growth(lines: list[str], new: Checkpoint, keys: Sequence[NoteKey]) ->
         note = _unb64(lines[0][4:]).decode()
     except UnicodeDecodeError as error:
         raise Refused("audit.bad_proof", why="the earlier checkpoint is no text") from error
-    old = verify_checkpoint(note, keys)
+    old = verify_checkpoint(note, keys, is_held_to_log=True)
     if old.origin != new.origin:
         raise Refused("audit.bad_proof", why="checkpoints of two logs")
     if not merkle.is_consistent(old.size, old.root, new.size, new.root, _hashes(lines[1:])):

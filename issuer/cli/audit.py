@@ -11,7 +11,7 @@ from issuer.audit import checkpoints, log, proof
 from issuer.audit.log import Broken
 from issuer.audit.note import NoteKey
 from issuer.audit.proof import ProvenRow
-from issuer.cli.common import desk_of, print_table
+from issuer.cli.common import desk_of, print_table, read_text
 from issuer.errors import Refused
 from issuer.policy import Action
 from issuer.trust.connect import connect
@@ -98,7 +98,7 @@ def prove_growth(
     desk = desk_of(context)
     policy.require_anywhere(desk.actor, Action.AUDIT_VIEW)
     with database.reading(desk.factory) as session:
-        text = checkpoints.prove_growth(session, _read(noted))
+        text = checkpoints.prove_growth(session, read_text(noted))
     _give(text, out)
 
 
@@ -111,26 +111,16 @@ def check_proof(
 ) -> None:
     """Check a proof of either kind, without the database and the settings of any installation."""
     desk = desk_of(context)
-    proven = proof.check(_read(file), [NoteKey.read(one) for one in keys])
+    proven = proof.check(read_text(file), [NoteKey.read(one) for one in keys])
     if isinstance(proven, ProvenRow):
         if noted is not None:
             raise Refused("audit.noted_needs_growth")
         print(proven.entry.decode())
         desk.say("cli.audit.row_proven", n=proven.n, origin=proven.checkpoint.origin, size=proven.checkpoint.size)
         return
-    if noted is not None and _read(noted) != proven.old.note:
+    if noted is not None and read_text(noted) != proven.old.note:
         raise Refused("audit.other_checkpoint", size=proven.old.size)
     desk.say("cli.audit.growth_proven", old=proven.old.size, new=proven.new.size, origin=proven.new.origin)
-
-
-def _read(path: Path) -> str:
-    try:
-        raw = path.read_bytes()
-        return raw.decode()
-    except OSError as error:
-        raise Refused("audit.cannot_read", path=str(path), why=error.strerror or "") from error
-    except UnicodeDecodeError as error:
-        raise Refused("audit.bad_proof", why="no text") from error
 
 
 def _give(text: str, out: Path | None) -> None:

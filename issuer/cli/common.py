@@ -98,6 +98,17 @@ def read_day(value: str) -> date:
     raise Refused("usage.bad_day", value=value)
 
 
+def read_text(path: Path) -> str:
+    """Read a checkpoint or a proof from a file. Raises Refused."""
+    try:
+        raw = path.read_bytes()
+        return raw.decode()
+    except OSError as error:
+        raise Refused("audit.cannot_read", path=str(path), why=error.strerror or "") from error
+    except UnicodeDecodeError as error:
+        raise Refused("audit.bad_proof", why="no text") from error
+
+
 def _plain(cell: object) -> str:
     match cell:
         case None:

@@ -13,11 +13,11 @@ from issuer import database, outbox
 from issuer.access import bundles
 from issuer.audit import checkpoints
 from issuer.cards import outdated
-from issuer.cli.common import Desk, desk_of, read_day
+from issuer.cli.common import Desk, desk_of, read_day, read_text
 from issuer.cli.officer import OfficerFd, OfficerFile, OfficerName, key_room
 from issuer.errors import Refused
 from issuer.registry import agencies
-from issuer.trust import ca, compromise, masters, rotation, signers, x509_roots
+from issuer.trust import audit_key, ca, compromise, masters, rotation, signers, x509_roots
 from issuer.trust.port import Ceremony, Signing
 from issuer.trust.publication import Change, nothing
 from issuer.trust.rotation import Rotated
@@ -107,6 +107,7 @@ def compromised(
     context: typer.Context,
     label: Annotated[str, typer.Argument(help="cli.keys.label_of_key")],
     known_good: Annotated[str | None, typer.Option("--known-good-until", help="cli.keys.known_good_until")] = None,
+    checkpoint: Annotated[Path | None, typer.Option("--checkpoint", help="cli.keys.kept_checkpoint")] = None,
     out: Annotated[Path | None, typer.Option(help="cli.keys.cards_out")] = None,
     officer: OfficerName = "so",
     officer_pin_fd: OfficerFd = None,
@@ -117,7 +118,13 @@ def compromised(
     now = desk.now()
     until = datetime.combine(read_day(known_good), time(), UTC) if known_good is not None else None
     then = _bundles_anew(now)
+    is_audit = audit_key.is_audit_key(desk.factory, label)
+    if checkpoint is not None and not is_audit:
+        raise Refused("keys.checkpoint_of_audit", label=label)
     with key_room(desk, officer, officer_pin_fd, officer_pin_file) as hsm:
+        if is_audit:
+            _bury(desk, hsm, label, now, until, checkpoint, out)
+            return
         drill = compromise.compromised(desk.factory, hsm, desk.actor, label, now, until, then)
     outbox.poke(desk.config)
     desk.say("cli.keys.stopped", label=drill.label)
@@ -135,6 +142,26 @@ def compromised(
         _tell_outside(desk, "cli.keys.root_fallen", drill.label, now)
     if out is not None:
         out.write_text("".join(f"{card}\n" for card in drill.cards), encoding="utf-8")
+
+
+def _bury(
+    desk: Desk, hsm: Ceremony, label: str, now: datetime, since: datetime | None, kept: Path | None, out: Path | None
+) -> None:
+    """The key of the audit log: no card and no door is affected, but whoever keeps checkpoints has to be told."""
+    text = read_text(kept) if kept is not None else None
+    installation = desk.config.installation
+    done = audit_key.compromised(desk.factory, hsm, desk.actor, label, installation, now, since, text)
+    desk.say("cli.keys.stopped", label=label)
+    for made in done.made:
+        print(made)
+    dead = f"{done.since.astimezone():%d/%m/%Y %H:%M}"
+    desk.say("cli.keys.audit_buried", since=dead, size=done.last.size, root=done.last.root.hex())
+    desk.say("cli.keys.audit_withdrawn", count=len(done.withdrawn), size=done.checkpoint.size)
+    desk.say("cli.keys.audit_told")
+    for key in done.keys:
+        print(key)
+    if out is not None:
+        out.write_text("\n".join(done.withdrawn), encoding="utf-8", newline="\n")
 
 
 def _bundles_anew(now: datetime) -> Change:

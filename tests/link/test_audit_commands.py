@@ -7,14 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from card_office import HOME
-from key_drill import KeyRoom, open_key_room, within
+from card_office import ADMIN, HOME
+from key_drill import KeyRoom, open_key_room, right_now, within
 from token_office import open_token_centre
 
 from issuer import database
-from issuer.audit import checkpoints
-from issuer.audit.note import NoteKey, verify_checkpoint
+from issuer.audit import checkpoints, log, proof
+from issuer.audit.note import NoteKey, sign_checkpoint, verify_checkpoint
 from issuer.audit.tables import CheckpointRow
+from issuer.errors import Refused
+from issuer.trust import audit_key
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +81,72 @@ def test_a_new_key_signs_on_and_the_old_one_still_verifies(room: KeyRoom, tmp_pa
     done = check_elsewhere(tmp_path, str(growth), "--key", new, "--key", old, "--noted", str(noted))
     assert done.returncode == 0, done.stderr
     assert check_elsewhere(tmp_path, str(growth), "--key", old).returncode == 1
+
+
+def test_the_key_falls_and_vouches_for_nothing_after_the_last_believed_checkpoint(
+    room: KeyRoom, tmp_path: Path
+) -> None:
+    noted, growth, row = (tmp_path / name for name in ("noted.txt", "growth.txt", "row.txt"))
+    factory, hsm = room.centre.factory, room.centre.hsm
+    noted.write_text(checkpoints.make(factory, hsm, right_now()).note)
+    with database.transaction(factory) as session:
+        label = checkpoints.active_label(session) or ""
+        last = log.append(session, ADMIN, "test", "row", {}, right_now()).n
+    made = checkpoints.make(factory, hsm, right_now())  # by the thief, or before he was noticed
+    with database.reading(factory) as session:
+        row.write_text(checkpoints.prove_row(session, last))
+        bare = str(checkpoints.keys(session)[0])
+
+    told = room.type("keys", "compromised", label, "--checkpoint", str(noted), "--out", str(tmp_path / "gone.txt"))
+    said = told.splitlines()
+    assert (said[0], said[1][:-1]) == (f"key {label} is stopped in the HSM", label[:-1])
+    size, root = noted.read_text().splitlines()[1:3]
+    assert f"last believed checkpoint: {size} rows" in told
+    assert "1 later checkpoints of the old key were taken out" in told
+    assert (tmp_path / "gone.txt").read_text() == made.note
+    assert (room.state_of(said[1]), room.state_of(label)) == ("active", "compromised")
+    keys = room.type("audit", "key", officer=None).splitlines()
+    assert said[-len(keys) :] == keys
+    assert keys[1] == f"{bare} last={size}:{root}"
+
+    # elsewhere: the log goes on from what was kept, and nothing that the stolen key signed later counts
+    with database.reading(factory) as session:
+        assert isinstance(checkpoints.verify(session), checkpoints.Verified)
+        growth.write_text(checkpoints.prove_growth(session, noted.read_text()))
+        with pytest.raises(Refused, match=r"audit\.dead_key"):
+            checkpoints.prove_growth(session, made.note)
+        proof.check(row.read_text(), [NoteKey.read(bare)])  # who was not told is taken in
+    given = [word for key in keys for word in ("--key", key)]
+    done = check_elsewhere(tmp_path, str(growth), *given, "--noted", str(noted))
+    assert done.returncode == 0, done.stderr
+    done = check_elsewhere(tmp_path, str(row), *given)
+    assert (done.returncode, "by a key in other hands" in done.stderr) == (1, True)
+    with database.transaction(factory) as session:
+        session.add(CheckpointRow(size=made.size, at=right_now(), note=made.note))
+    assert "by a key in other hands" in room.type("audit", "verify", officer=None, code=1)
+    with database.transaction(factory) as session:
+        session.delete(session.get_one(CheckpointRow, made.size))
+    again = audit_key.compromised(
+        factory, room.centre.ceremony, ADMIN, label, HOME, right_now(), kept=noted.read_text()
+    )
+    assert (again.made, str(again.last.size), again.withdrawn) == ((), size, ())
+
+
+def test_a_log_that_does_not_fit_the_kept_checkpoint_stops_the_key_and_no_more(room: KeyRoom, tmp_path: Path) -> None:
+    with database.reading(room.centre.factory) as session:
+        label = checkpoints.active_label(session) or ""
+        key, size = checkpoints.keys(session)[0], checkpoints.newest(session).size
+    forged = sign_checkpoint(size, bytes(32), key, lambda data: room.centre.hsm.sign(label, "audit", data))
+    (tmp_path / "kept.txt").write_text(forged.note)
+    told = room.type("keys", "compromised", label, "--checkpoint", str(tmp_path / "kept.txt"), code=1)
+    assert "says something else" in told
+    assert room.state_of(label) == "compromised"
+    now = right_now()  # by the newest checkpoint of our own
+    (made,) = audit_key.compromised(room.centre.factory, room.centre.ceremony, ADMIN, label, HOME, now).made
+    assert room.state_of(made) == "active"
+    assert "alone, not for" in room.type(
+        "keys", "compromised", "card-H38-1", "--checkpoint", str(tmp_path / "kept.txt"), code=1
+    )
 
 
 def test_a_pkcs11_device_signs_checkpoints_likewise(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from issuer.audit import note
-from issuer.audit.note import NoteKey
+from issuer.audit.note import Last, NoteKey
 from issuer.errors import Refused
 
 # The example of golang.org/x/mod/sumdb/note, where the format comes from.
@@ -84,3 +84,42 @@ def test_a_broken_key_is_refused(text: str) -> None:
     with pytest.raises(Refused) as refused:
         NoteKey.read(text)
     assert refused.value.code == "audit.bad_key"
+
+
+LATER = note.sign_checkpoint(9, ROOT[::-1], KEY, PRIVATE.sign)
+DEAD = NoteKey(KEY.name, KEY.public, Last(7, ROOT))
+
+
+def test_a_dead_key_is_handed_out_with_its_last_checkpoint() -> None:
+    assert str(DEAD) == f"{KEY} last=7:{base64.b64encode(ROOT).decode()}"
+    assert NoteKey.read(f"{DEAD}\n") == DEAD
+
+
+@pytest.mark.parametrize(
+    "more", ["last=7", "last=x:AAAA", "first=7:", f"last=-1:{base64.b64encode(ROOT).decode()}", "last"]
+)
+def test_a_last_checkpoint_of_another_form_is_refused(more: str) -> None:
+    with pytest.raises(Refused, match=r"audit\.bad_"):
+        NoteKey.read(f"{KEY} {more}")
+
+
+def test_a_dead_key_vouches_for_its_last_checkpoint_alone() -> None:
+    assert note.verify_checkpoint(GOOD.note, [DEAD]) == GOOD
+    forged = note.sign_checkpoint(7, ROOT[::-1], KEY, PRIVATE.sign)
+    earlier = note.sign_checkpoint(6, ROOT, KEY, PRIVATE.sign)
+    for one in (LATER, forged, earlier):
+        with pytest.raises(Refused, match=r"audit\.dead_key"):
+            note.verify_checkpoint(one.note, [DEAD])
+    assert note.verify_checkpoint(earlier.note, [DEAD], is_held_to_log=True) == earlier
+    for one in (LATER, forged):
+        with pytest.raises(Refused, match=r"audit\.dead_key"):
+            note.verify_checkpoint(one.note, [DEAD], is_held_to_log=True)
+
+
+def test_a_living_key_beside_a_dead_one_vouches_for_what_both_signed() -> None:
+    private = Ed25519PrivateKey.generate()
+    new = NoteKey(KEY.name, private.public_key().public_bytes_raw())
+    text, _, _ = LATER.note.partition("\n\n")
+    also = note.sign(text + "\n", new, private.sign)
+    both = LATER.note + also[also.index("\n\n") + 2 :]
+    assert note.verify_checkpoint(both, [DEAD, new]).size == 9
