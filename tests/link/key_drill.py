@@ -15,6 +15,7 @@ from card_office import ADMIN, HOME, OTHER, TRANSPORT_KEYS, TRANSPORT_LABEL, Bla
 from feed_centre import FeedProcess
 from hsm_process import PINS, SECRET, HsmProcess
 from ports import free_port
+from typed import typed
 
 import issuer.tables
 from cardlink.statements.trust import Trust, accept_trust_list
@@ -73,16 +74,17 @@ class KeyRoom:
 
     # --- what persons type
 
-    def argv(self, *words: str, officer: str | None = "Lan") -> list[str]:
-        command = [sys.executable, "-W", "error", "-m", "issuer", "--config", str(self.config), "--lang", "en", *words]
+    def words(self, *words: str, officer: str | None = "Lan") -> list[str]:
+        given = ["--config", str(self.config), "--lang", "en", *words]
         if officer is not None:
-            command += ["--officer", officer, "--officer-pin-file", str(self.folder / f"{officer}.pin")]
-        return command
+            given += ["--officer", officer, "--officer-pin-file", str(self.folder / f"{officer}.pin")]
+        return given
+
+    def argv(self, *words: str, officer: str | None = "Lan") -> list[str]:
+        return [sys.executable, "-W", "error", "-m", "issuer", *self.words(*words, officer=officer)]
 
     def type(self, *words: str, officer: str | None = "Lan", code: int = 0) -> str:
-        done = subprocess.run(
-            self.argv(*words, officer=officer), capture_output=True, text=True, timeout=COMMAND_WAIT_S, check=False
-        )
+        done = typed("issuer", self.words(*words, officer=officer), timeout_s=COMMAND_WAIT_S)
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout if code == 0 else done.stderr
 

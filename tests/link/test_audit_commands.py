@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 from card_office import ADMIN, HOME
 from key_drill import KeyRoom, open_key_room, right_now, within
 from token_office import open_token_centre
+from typed import typed
 
 from issuer import database
 from issuer.audit import checkpoints, log, proof
@@ -27,9 +27,8 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyRoom]:
 
 def check_elsewhere(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """`issuer audit check-proof` as somebody types it who has neither settings nor database."""
-    command = [sys.executable, "-W", "error", "-m", "issuer", "--lang", "en", "audit", "check-proof", *words]
-    bare = {"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=folder, env=bare)
+    bare = {"PATH": os.environ["PATH"], "HOME": str(folder)}
+    return typed("issuer", ["--lang", "en", "audit", "check-proof", *words], env=bare, cwd=folder)
 
 
 def test_a_checkpoint_is_kept_elsewhere_and_the_log_proven_against_it(room: KeyRoom, tmp_path: Path) -> None:

@@ -2,8 +2,6 @@
 
 import os
 import re
-import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -11,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 from feed_centre import INSTALLATION, OWNER, Centre, DoorKey, open_centre
 from ports import free_port
+from typed import typed as forked
 
 from cardlink.statements import bundle as bundle_wire
 from cardlink.statements import cbor
@@ -24,14 +23,7 @@ def centre(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Centre]:
 
 
 def issuer(centre: Centre, *arguments: str, code: int = 0) -> tuple[str, str]:
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "issuer", *arguments],
-        env={**os.environ, "THEMO_CONFIG": str(centre.feed.config), "COLUMNS": "200"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = forked("issuer", arguments, env={**os.environ, "THEMO_CONFIG": str(centre.feed.config), "COLUMNS": "200"})
     assert done.returncode == code, done.stderr
     return done.stdout, done.stderr
 

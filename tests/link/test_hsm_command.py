@@ -1,13 +1,12 @@
 """`issuer hsm` and `issuer keys` as a person types them, with the keys in SoftHSM; PINs by file and descriptor."""
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from softhsm_tokens import MODULE, Tokens, environ_of
+from typed import typed
 
 SETTINGS = """[centre]
 data_dir = "data"
@@ -33,19 +32,16 @@ class Desk:
 
     def issuer(self, *words: str, officer: bool = False, code: int = 0) -> str:
         """One command; the officer's PIN, where it takes one, goes by a descriptor."""
-        command = [sys.executable, "-W", "error", "-m", "issuer", "--config", str(self.config), "--lang", "en", *words]
+        given = ["--config", str(self.config), "--lang", "en", *words]
         passed: list[int] = []
         if officer:
             read, write = os.pipe()
             os.write(write, self.tokens.officer_pin.text.encode() + b"\n")
             os.close(write)
             passed.append(read)
-            command += ["--officer-pin-fd", str(read)]
-        environ = environ_of(self.tokens)
+            given += ["--officer-pin-fd", str(read)]
         try:
-            done = subprocess.run(
-                command, env=environ, pass_fds=passed, capture_output=True, text=True, check=False, cwd=self.folder
-            )
+            done = typed("issuer", given, env=environ_of(self.tokens), pass_fds=passed, cwd=self.folder)
         finally:
             for one in passed:
                 os.close(one)
