@@ -14,7 +14,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from queue import Empty, SimpleQueue
 from urllib.parse import parse_qs, urlsplit
 
-from door_world import Issued, World
+from door_cards import Issued
+from door_world import World
 
 from cardlink.statements import cbor
 from cardlink.statements.bundle import Bundle

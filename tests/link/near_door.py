@@ -7,7 +7,8 @@ from pathlib import Path
 
 from card_office import ADMIN, HOME, Blank, Centre
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from door_world import Key, ListLock, Machine
+from door_cards import Key
+from door_world import ListLock, Machine
 
 from cardlink.piv.tables import Interface
 from cardlink.transport.loopback import Loopback

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from door_world import Issued, Key, Running, World
+from door_cards import Issued, Key
+from door_world import Running, World
 
 from cardlink.access.door import DOOR_AID, encode_door_answer
 from cardlink.check.evidence import CredentialEvidence

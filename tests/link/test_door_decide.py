@@ -4,7 +4,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from door_world import ALWAYS, DAY_S, NOON, OFFICE, OWNER, STRANGER, VISITOR, World, uuid4
+from door_cards import uuid4
+from door_world import ALWAYS, DAY_S, NOON, OFFICE, OWNER, STRANGER, VISITOR, World
 
 from cardlink.check.card import StatusPlace, VerifiedCard
 from cardlink.statements.bundle import Bundle, Calendar, HolderCard, Mechanism, Rule

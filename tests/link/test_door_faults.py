@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from door_world import Issued, Key, Running, World, make_card, uuid4
+from door_cards import Issued, Key, make_card, uuid4
+from door_world import Running, World
 
 from cardlink.piv.objects import encode_certificate
 from cardlink.piv.tables import CARD_CREDENTIAL, CERT_CARD_AUTH

@@ -8,7 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from door_world import Issued, ListLock, connect
+from door_cards import Issued, connect
+from door_world import ListLock
 from feed_fixture import Centre, serving, world_now
 
 from cardlink.statements.record import Kind, decode_record

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from door_world import Issued, Running, World
+from door_cards import Issued
+from door_world import Running, World
 
 from cardlink.statements.record import Kind, check_chain, decode_record, read_head, record_hash
 from cardlink.statements.refusal import Refused

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from door_world import Issued, card_records
+from door_cards import Issued, card_records
 from feed_fixture import CODE, Centre, serving, world_now
 
 from cardlink.piv.tables import CARD_CREDENTIAL
