@@ -20,6 +20,9 @@ SIM, PKCS11 = "sim", "pkcs11"
 TOKEN_LABEL_BYTES = 32
 """As long as a token's label may be (PKCS#11 v3.1 §3.2, CK_TOKEN_INFO)."""
 ROOT_TOKEN_PREFIX = "root-"  # noqa: S105 - a label; in front, as some tools find a token by how its label begins
+PRODUCTS = ("themo", "themo-attested", "themo-vci", "themo-vci-attested")
+"""Card products (issuer/cards/profiles.py): with secure messaging and the virtual contact interface; with the chip
+maker's word on the keys made on it."""
 STATUS_LIST_BITS = range(8, 23)
 """A status list is a shard of up to 2^22 cards (docs/formats.md, F6)."""
 
@@ -32,6 +35,8 @@ class Config:
     PKCS#11 module, with a token for everyday and one for the root keys. `web_proxies` is how many proxies of this
     installation stand before the console: their word on the visitor's address and scheme counts, nobody else's. The
     allocator's PIN is for the process that makes cards of requests alone; who encodes them has the everyday PIN.
+    `card_product` is what blanks become where a command names no other; `card_makers_file` (PEM) are the roots of chip
+    makers whose word on keys counts, and authorities below them.
     """
 
     data_dir: Path
@@ -54,6 +59,8 @@ class Config:
     hsm_pkcs11_root_token: str = ""
     hsm_allocator_pin_fd: int | None = None
     hsm_allocator_pin_file: Path | None = None
+    card_product: str = PRODUCTS[0]
+    card_makers_file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +79,7 @@ KEYS: dict[str, tuple[str, ...]] = {
         *("kind", "socket", "pin_fd", "pin_file", "allocator_pin_fd", "allocator_pin_file"),
         *("pkcs11_module", "pkcs11_token", "pkcs11_root_token"),
     ),
+    "card": ("product", "makers_file"),
     "feed": ("listen", "url", "poke"),
     "web": ("listen", "proxies"),
     "status": ("list_bits",),
@@ -175,6 +183,9 @@ def _build(told: Mapping[tuple[str, str], str | int], base: Path) -> Config:
     root_token = text("hsm", "pkcs11_root_token", f"{ROOT_TOKEN_PREFIX}{token}") if kind == PKCS11 else ""
     if max(len(token.encode()), len(root_token.encode())) > TOKEN_LABEL_BYTES:
         raise ConfigError("config.long_token", value=max(token, root_token, key=len), most=TOKEN_LABEL_BYTES)
+    product, makers_file = text("card", "product", PRODUCTS[0]), told.get(("card", "makers_file"))
+    if product not in PRODUCTS:
+        raise ConfigError("config.unknown_product", value=product, known=", ".join(PRODUCTS))
     list_bits = number("status", "list_bits")
     if list_bits is not None and list_bits not in STATUS_LIST_BITS:
         raise ConfigError("config.bad_number", key="status.list_bits", value=str(list_bits))
@@ -202,6 +213,8 @@ def _build(told: Mapping[tuple[str, str], str | int], base: Path) -> Config:
         hsm_pkcs11_root_token=root_token,
         hsm_allocator_pin_fd=number("hsm", "allocator_pin_fd"),
         hsm_allocator_pin_file=base / str(allocator_file) if allocator_file is not None else None,
+        card_product=product,
+        card_makers_file=base / str(makers_file) if makers_file is not None else None,
     )
 
 

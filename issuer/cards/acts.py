@@ -23,6 +23,7 @@ from cardlink.statements.refusal import Refused as Judged
 from cardlink.statements.trust import Trust, reload_trust_list
 from issuer import database
 from issuer.cards import journal, lifecycle, objects
+from issuer.cards.attestation import attest
 from issuer.cards.plan import Act, Step
 from issuer.cards.read_back import RANDOM_BYTES, Expected, read_back
 from issuer.cards.tables import CardCertificate
@@ -71,7 +72,7 @@ def _rotate(work: Workspace, step: Step) -> Talk[Facts]:
     yield from channel.open(ISD_AID, (TRANSPORT, CARD), work.random(2 * CHALLENGE_BYTES))
     if channel.key_set == TRANSPORT:
         yield from channel.rotate(work.subject.master_label)
-    return {"kvn": work.plan.profile.card_kvn}
+    return {"kvn": work.plan.profile.card_kvn, "product": work.plan.profile.name}
 
 
 def _admin_key(work: Workspace, step: Step) -> Talk[Facts]:
@@ -199,6 +200,7 @@ ACTS: dict[Act, Callable[[Workspace, Step], Talk[Facts]]] = {
     Act.PIN: _reference,
     Act.MAKE_KEY: _make_key,
     Act.MESSAGING_KEY: _messaging_key,
+    Act.ATTEST: attest,
     Act.PREPARE: _prepare,
     Act.WRITE: write,
     Act.SECURE: _secure,

@@ -195,6 +195,14 @@ def objects_of(session: Session, job: uuid.UUID, book: Book = MAKING) -> dict[in
     return {row.tag: row.content for row in rows}
 
 
+def facts_of(session: Session, card_id: uuid.UUID, name: str) -> Mapping[str, Any]:
+    """What the journal keeps of a step of the making of a card; nothing where it is not done."""
+    own = MAKING.steps.c
+    query = select(own.facts).where(own.job == card_id, own.name == name, own.state == DONE)
+    facts: Mapping[str, Any] | None = session.connection().execute(query).scalar_one_or_none()
+    return facts or {}
+
+
 def drop_objects(session: Session, job: uuid.UUID, book: Book = MAKING) -> None:
     """Forget the prepared objects: the card has them, or never will."""
     session.connection().execute(book.drop, {"of_job": job})

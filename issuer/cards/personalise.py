@@ -18,14 +18,15 @@ from cardlink.gp.scp03 import offers
 from cardlink.iso7816.sw import SW
 from issuer import database
 from issuer.audit import log as audit
-from issuer.cards import guards, journal, lifecycle, stock
+from issuer.cards import guards, journal, lifecycle, profiles, stock
 from issuer.cards.acts import ACTS
-from issuer.cards.plan import plan_for
+from issuer.cards.makers import NOBODY, Makers
+from issuer.cards.plan import Act, plan_for
 from issuer.cards.profiles import THEMO, CardProfile
 from issuer.cards.read_back import Mismatch
 from issuer.cards.states import Event
 from issuer.cards.stock import StockState
-from issuer.cards.tables import StockItem
+from issuer.cards.tables import Card, StockItem
 from issuer.cards.talk import KeysLost, OtherCard, Talk, plain
 from issuer.cards.workspace import Subject, Workspace, for_personalisation
 from issuer.database import SessionFactory
@@ -115,9 +116,14 @@ def start(
     actor: Actor,
     card_id: uuid.UUID,
     clock: Callable[[], datetime],
-    profile: CardProfile = THEMO,
+    profile: CardProfile | None = None,
+    makers: Makers = NOBODY,
 ) -> Job:
-    """Take the job of an allocated card: a new one, or one that was torn. Raises Conflict while another is at it."""
+    """Take the job of an allocated card: a new one, or one that was torn. Raises Conflict while another is at it.
+
+    `profile`: the card's product; without one, what it was begun as, or our plain one. `makers`: whose word on keys
+    made on a chip counts.
+    """
     with database.transaction(factory) as session:
         card = lifecycle.find(session, card_id, locked=True)
         guards.another_person_encodes(lifecycle.context_of(session, actor, card, clock()))
@@ -126,11 +132,34 @@ def start(
         item = session.get(StockItem, card.stock_serial)
         if item is None:
             raise NotFound("stock.unknown", serial=card.stock_serial)
+        profile = _checked(card, profile, begun_as(session, card.id), makers)
         token = journal.claim(session, card, clock())
         subject = Subject(
             card.id, card.uuid, card.person_id, card.stock_serial, item.transport_label, card.master_label
         )
-    return Job(for_personalisation(factory, hsm, actor, subject, plan_for(profile), token, clock), _drive)
+    plan = plan_for(profile, asks_maker=bool(makers.roots))
+    return Job(for_personalisation(factory, hsm, actor, subject, plan, token, clock, makers), _drive)
+
+
+def begun_as(session: Session, card_id: uuid.UUID) -> str | None:
+    """The product that a card was begun as; None before its first step is done."""
+    facts = journal.facts_of(session, card_id, Act.ROTATE)
+    return str(facts.get("product", THEMO.name)) if facts else None
+
+
+def attested_by(session: Session, card_id: uuid.UUID) -> str | None:
+    """The maker that vouched for the keys of a card; None where nobody did."""
+    return journal.facts_of(session, card_id, Act.ATTEST).get("maker")
+
+
+def _checked(card: Card, wanted: CardProfile | None, begun: str | None, makers: Makers) -> CardProfile:
+    """The product that a card becomes. Raises Refused where it was begun as another, or nobody could judge it."""
+    profile = wanted or (THEMO if begun is None else profiles.named(begun))
+    if begun not in (None, profile.name):
+        raise Refused("cards.other_product", card=str(card.uuid), begun=begun, wanted=profile.name)
+    if profile.is_attested and not makers.roots:
+        raise Refused("cards.no_makers", product=profile.name)
+    return profile
 
 
 def allow_pin(session: Session, jobs: Allocating, actor: Actor, card_id: uuid.UUID, now: datetime) -> None:

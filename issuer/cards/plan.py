@@ -17,6 +17,7 @@ class Act(StrEnum):
     PIN = "pin"
     MAKE_KEY = "make-key"
     MESSAGING_KEY = "messaging-key"
+    ATTEST = "attest"
     PREPARE = "prepare"
     WRITE = "write"
     SECURE = "secure"
@@ -59,8 +60,11 @@ def write_of(row: Container) -> Step:
     return Step(f"{Act.WRITE}-{row.tag:X}", Act.WRITE, container=row)
 
 
-def plan_for(profile: CardProfile) -> Plan:
-    """The plan for a card product: keys before what they sign, the credential after all it stands beside."""
+def plan_for(profile: CardProfile, *, asks_maker: bool = False) -> Plan:
+    """The plan for a card product: keys before what they sign, the credential after all it stands beside.
+
+    `asks_maker`: the chip is asked for its maker's word on the keys, also where the product does not promise it.
+    """
     return Plan(
         profile,
         (
@@ -70,6 +74,7 @@ def plan_for(profile: CardProfile) -> Plan:
             Step(Act.PIN, Act.PIN),
             *(Step(f"{Act.MAKE_KEY}-{slot.certificate_profile}", Act.MAKE_KEY, slot=slot) for slot in profile.slots),
             *((Step(Act.MESSAGING_KEY, Act.MESSAGING_KEY),) if profile.messaging else ()),
+            *((Step(Act.ATTEST, Act.ATTEST),) if profile.is_attested or asks_maker else ()),
             Step(Act.PREPARE, Act.PREPARE),
             # the card takes a discovery object with the virtual contact interface only after this certificate
             *((write_of(MESSAGING_CVC),) if profile.messaging else ()),

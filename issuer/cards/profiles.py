@@ -25,6 +25,7 @@ from cardlink.piv.tables import (
     Container,
     KeyRef,
 )
+from issuer.errors import Refused
 
 PROTECTED = Level(0x33)
 """SCP03 with C-MAC, C-ENC, R-MAC and R-ENC: the station sees ciphertext and can change nothing unseen."""
@@ -47,7 +48,8 @@ class CardProfile:
     its answers. Never without C-ENC, since the PIN and the PUK go over the channel. `mac_bytes`: 8, or 16 in S16 mode.
     `face_bytes`: how large the portrait on the chip may be. `has_metadata`: it answers Yubico's GET METADATA, so a
     torn change of PIN or PUK can be told from one that did not happen. `messaging`: with a secure messaging key of this
-    suite; the content signer's key is on P-256, so cipher suite 2.
+    suite; the content signer's key is on P-256, so cipher suite 2. `is_attested`: the chip's maker vouches for the keys
+    made on it; such a chip that does not prove it is refused.
     """
 
     name: str
@@ -62,6 +64,7 @@ class CardProfile:
     face_bytes: int
     has_metadata: bool
     messaging: Suite | None = None
+    is_attested: bool = False
 
     def __post_init__(self) -> None:
         if self.security_level not in LEVELS or not self.security_level & Level.C_ENC:
@@ -117,6 +120,20 @@ THEMO_VCI = replace(
     containers=(SM_CERT_SIGNER, *THEMO.containers),
     pin_policy=0x4C,  # secure messaging opens the virtual contact interface to our own terminals without pairing code
 )
+
+PRODUCTS = {
+    one.name: one
+    for base in (THEMO, THEMO_VCI)
+    for one in (base, replace(base, name=f"{base.name}-attested", is_attested=True))
+}
+"""The products by the names that settings and commands know (`issuer.config.PRODUCTS`)."""
+
+
+def named(product: str) -> CardProfile:
+    """The product of that name. Raises Refused."""
+    if product not in PRODUCTS:
+        raise Refused("cards.unknown_product", product=product, known=", ".join(PRODUCTS))
+    return PRODUCTS[product]
 
 
 def needs_pin(container: Container) -> bool:

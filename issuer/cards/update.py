@@ -18,10 +18,10 @@ from cardlink.piv.objects import decode_certificate
 from cardlink.piv.tables import CARD_CREDENTIAL, IDENTITY_STATEMENT
 from issuer import database, ids
 from issuer.audit import log as audit
-from issuer.cards import guards, journal, lifecycle, update_plan
+from issuer.cards import guards, journal, lifecycle, profiles, update_plan
 from issuer.cards.guards import Context
 from issuer.cards.open_updates import CERTIFICATES, LABELS, find_open, pending_certificates, signed_anew
-from issuer.cards.personalise import Done, Job, Outcome
+from issuer.cards.personalise import Done, Job, Outcome, begun_as
 from issuer.cards.plan import Act
 from issuer.cards.profiles import THEMO, CardProfile
 from issuer.cards.read_back import Mismatch
@@ -55,7 +55,7 @@ def start(
     card_id: uuid.UUID,
     clock: Callable[[], datetime],
     jobs: Allocating | None = None,
-    profile: CardProfile = THEMO,
+    profile: CardProfile | None = None,
 ) -> Job:
     """Take the update of a card: a new one, or one that was torn. Raises Conflict while another station is at it."""
     with database.transaction(factory) as session:
@@ -63,6 +63,7 @@ def start(
         row = order(session, actor, card_id, now, jobs)
         card = lifecycle.find(session, card_id, locked=True)
         token = journal.lease(session, card, now)
+        profile = profile or profiles.named(begun_as(session, card.id) or THEMO.name)
         sets = row.masters or [[card.master_label, card.kvn or profile.card_kvn]]
         renewal = Renewal(row.id, tuple(map(Part, row.parts)), tuple((str(label), int(kvn)) for label, kvn in sets))
         label, serial = renewal.masters[-1][0], card.stock_serial or ""

@@ -12,6 +12,7 @@ from cardlink.piv.tables import KeyRef
 from issuer import database
 from issuer.cards import journal
 from issuer.cards.journal import Journal
+from issuer.cards.makers import NOBODY, Makers
 from issuer.cards.plan import Act, Plan
 from issuer.cards.talk import CARD, TRANSPORT, Channel
 from issuer.database import SessionFactory
@@ -43,12 +44,13 @@ def for_personalisation(
     plan: Plan,
     token: bytes,
     clock: Callable[[], datetime],
+    makers: Makers = NOBODY,
 ) -> "Workspace":
     """The things of a job that makes a card: it bears the card's name."""
     labels = {TRANSPORT: subject.transport_label, CARD: subject.master_label}
     channel = Channel(hsm, str(subject.card_id), subject.serial, plan.profile, labels)
     own_journal = Journal(factory, subject.card_id, token, plan, clock)
-    return Workspace(factory, hsm, actor, subject, plan, own_journal, channel, clock)
+    return Workspace(factory, hsm, actor, subject, plan, own_journal, channel, clock, makers)
 
 
 class Workspace:
@@ -64,6 +66,7 @@ class Workspace:
         own_journal: Journal,
         channel: Channel,
         clock: Callable[[], datetime],
+        makers: Makers = NOBODY,
     ) -> None:
         self.factory = factory
         self.hsm = hsm
@@ -71,6 +74,7 @@ class Workspace:
         self.subject = subject
         self.plan = plan
         self.clock = clock
+        self.makers = makers
         self.journal = own_journal
         self.journal.load()
         self.channel = channel

@@ -18,11 +18,13 @@ from cardlink.transport.connection import Connection
 from cardlink.transport.pcsc import Reader, find_reader
 from issuer import database, outbox
 from issuer.audit import refusals
-from issuer.cards import blocking, lifecycle, personalise, queries
+from issuer.cards import blocking, lifecycle, personalise, profiles, queries
 from issuer.cards.blocking import AwaitsSecondPerson, BlockReason
 from issuer.cards.face import draw_faces
 from issuer.cards.face_data import face_data
+from issuer.cards.makers import read_makers
 from issuer.cards.personalise import Spoiled
+from issuer.cards.profiles import CardProfile
 from issuer.cards.queries import Filter
 from issuer.cards.run import Progress, Report, run
 from issuer.cards.states import CardState, Form, Kind
@@ -32,7 +34,6 @@ from issuer.errors import Forbidden, NotFound, Refused
 from issuer.registry import freshness, people
 from issuer.registry.tables import Person
 from issuer.trust.connect import allocator, connect
-from issuer.trust.port import Hsm
 
 app = typer.Typer(help="cli.group.cards", no_args_is_help=True)
 
@@ -140,15 +141,20 @@ def allocate(
 
 @app.command(help="cli.cards.encode")
 def encode(
-    context: typer.Context, card: CardName, reader: Annotated[str, typer.Option(help="cli.cards.reader")]
+    context: typer.Context,
+    card: CardName,
+    reader: Annotated[str, typer.Option(help="cli.cards.reader")],
+    product: Annotated[str | None, typer.Option(help="cli.cards.product")] = None,
 ) -> None:
     """Encode the blank in a reader; a torn one goes on where it stopped."""
     desk = desk_of(context)
     with database.reading(desk.factory) as session:
         found = queries.named(session, desk.actor, card)
+        begun = personalise.begun_as(session, found.id)
+    profile = profiles.named(product or begun or desk.config.card_product)
     try:
         with Reader(find_reader(reader)) as opened, opened.connect() as connection, connection.transaction():
-            report = _encode(desk, connect(desk.config), found, connection)
+            report = _encode(desk, found, profile, connection)
     except LinkLost as lost:
         raise Refused("cards.torn", card=str(found.uuid), why=lost.why) from lost
     outbox.poke(desk.config)
@@ -313,6 +319,8 @@ def show(context: typer.Context, card: CardName) -> None:
             ("state", desk.text(f"card.state.{found.state}")),
             ("state_reason", found.state_reason),
             ("serial", found.stock_serial),
+            ("product", personalise.begun_as(session, found.id)),
+            ("attested", personalise.attested_by(session, found.id)),
             ("status", f"{found.status_list} / {found.status_idx}"),
             ("issued_on", found.issued_on),
             ("expires_on", found.expires_on),
@@ -321,10 +329,11 @@ def show(context: typer.Context, card: CardName) -> None:
     print_table(["", ""], [(desk.text(f"cli.cards.column.{name}"), value) for name, value in rows])
 
 
-def _encode(desk: Desk, hsm: Hsm, card: Card, connection: Connection) -> Report:
+def _encode(desk: Desk, card: Card, profile: CardProfile, connection: Connection) -> Report:
     """Run a job with a bar on the terminal: the step's name, its number, exchanges and bytes."""
+    hsm, makers = connect(desk.config), read_makers(desk.config.card_makers_file)
     with noting(desk):
-        job = personalise.start(desk.factory, hsm, desk.actor, card.id, desk.now)
+        job = personalise.start(desk.factory, hsm, desk.actor, card.id, desk.now, profile, makers)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Bar(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task(desk.text("cli.cards.encoding"), total=len(job.plan.steps))

@@ -23,6 +23,7 @@ from cardlink.transport.connection import Connection
 from cardlink.transport.loopback import Loopback
 from cardos.card import Card as ChipCard
 from cardos.factory import make_blank
+from cardos.maker import Maker
 from cardos.records import DEFAULT_OPTION
 from cardos.store import MemoryStore
 from hsm_sim.client import Client, Role
@@ -170,13 +171,14 @@ class Centre:
             session.add(person)
         return person.id
 
-    def blank(self, channel_option: int = DEFAULT_OPTION) -> Blank:
+    def blank(self, channel_option: int = DEFAULT_OPTION, maker: Maker | None = None) -> Blank:
         """One more blank in the stock, and the card itself; `channel_option` is what its SCP03 can do."""
         self.blanks += 1
         serial = f"4790000100{self.blanks:06X}0001"
         with database.transaction(self.factory) as session:
             stock.add_batch(session, ENCODER, BATCH, [serial], TRANSPORT_LABEL, self.clock())
-        return Blank(serial, ChipCard(MemoryStore(make_blank(bytes.fromhex(serial), TRANSPORT_KEYS, channel_option))))
+        records = make_blank(bytes.fromhex(serial), TRANSPORT_KEYS, channel_option, maker)
+        return Blank(serial, ChipCard(MemoryStore(records)))
 
     def requested(
         self, person_id: uuid.UUID | None = None, form: Form = Form.CHIP, kind: Kind = Kind.NEW

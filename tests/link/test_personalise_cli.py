@@ -226,6 +226,11 @@ def test_encoding_without_a_reader_ends_with_a_hint(office: Office) -> None:
     _, err = office.issuer("cards", "encode", card, "--reader", "no such reader", login="the", code=1)
     assert "mất liên lạc với thẻ" in err
     assert "issuer: hint:" in err
+    nowhere = ("cards", "encode", card, "--reader", "no such reader", "--product")
+    _, err = office.issuer(*nowhere, "gold", login="the", code=1)
+    assert "không có loại thẻ gold; các loại: themo, themo-attested, themo-vci, themo-vci-attested" in err
+    _, err = office.issuer(*nowhere, "themo-vci", login="the", code=1)
+    assert "mất liên lạc với thẻ" in err
     with database.reading(office.factory) as session:
         assert session.query(Card).one().stock_serial == SERIALS[1]
 

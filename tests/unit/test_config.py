@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from issuer import config
-from issuer.config import load, read_secret
+from issuer.cards import profiles
+from issuer.config import PRODUCTS, load, read_secret
 from issuer.errors import ConfigError
 
 MINIMAL = '[centre]\ndata_dir = "data"\ninstallation = "G09"\n'
@@ -71,6 +72,8 @@ def test_a_pkcs11_module_puts_the_keys_into_its_device(tmp_path: Path) -> None:
         (MINIMAL + '[hsm]\npkcs11_module = "/lib/p11.so"\n', "config.missing"),
         (MINIMAL + '[hsm]\nkind = "paper"\n', "config.bad_hsm"),
         (MINIMAL + f'[hsm]\npkcs11_module = "/p.so"\npkcs11_token = "{"x" * 28}"\n', "config.long_token"),
+        (MINIMAL + '[card]\nproduct = "gold"\n', "config.unknown_product"),
+        (MINIMAL + '[card]\nmaker = "x.pem"\n', "config.unknown_key"),
         ('[centre]\ndata_dir = "d"\n', "config.missing"),
         (MINIMAL + 'colour = "red"\n', "config.unknown_key"),
         (MINIMAL + '[hsm]\npin = "123456"\n', "config.unknown_key"),
@@ -93,6 +96,18 @@ def test_a_mistake_in_the_file_is_named(tmp_path: Path, text: str, code: str) ->
         load(written(tmp_path, text), {})
     assert refused.value.code == code
     assert "secret" not in str(refused.value)
+
+
+def test_the_card_product_has_a_name_and_its_makers_a_file(tmp_path: Path) -> None:
+    plain = load(written(tmp_path, MINIMAL), {})
+    assert (plain.card_product, plain.card_makers_file) == ("themo", None)
+    text = MINIMAL + '[card]\nproduct = "themo-vci-attested"\nmakers_file = "makers.pem"\n'
+    found = load(written(tmp_path, text), {})
+    assert (found.card_product, found.card_makers_file) == ("themo-vci-attested", tmp_path / "makers.pem")
+    assert set(PRODUCTS) == set(profiles.PRODUCTS)
+    with pytest.raises(ConfigError) as refused:
+        load(written(tmp_path, text), {"THEMO_CARD_PRODUCT": "gold"})
+    assert refused.value.facts == {"value": "gold", "known": ", ".join(PRODUCTS)}
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

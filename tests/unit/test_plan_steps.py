@@ -3,7 +3,7 @@
 from cardlink.piv.tables import CARD_CREDENTIAL, IDENTITY_STATEMENT, SECURITY_OBJECT, KeyRef
 from issuer.cards.objects import HASHED
 from issuer.cards.plan import Act, plan_for
-from issuer.cards.profiles import THEMO, needs_pin
+from issuer.cards.profiles import PRODUCTS, THEMO, needs_pin
 from issuer.trust.profiles import CARD_PROFILES
 
 PLAN = plan_for(THEMO)
@@ -26,6 +26,13 @@ def test_keys_are_made_before_what_is_signed_about_them_and_that_before_it_is_wr
     prepare = acts.index(Act.PREPARE)
     assert max(n for n, act in enumerate(acts) if act is Act.MAKE_KEY) < prepare
     assert prepare < min(n for n, act in enumerate(acts) if act is Act.WRITE)
+
+
+def test_the_maker_is_asked_after_the_keys_are_made_and_before_anything_is_signed_about_them() -> None:
+    assert Act.ATTEST not in [step.act for step in PLAN.steps]
+    for plan in (plan_for(THEMO, asks_maker=True), plan_for(PRODUCTS["themo-vci-attested"])):
+        acts = [step.act for step in plan.steps]
+        assert acts.index(Act.ATTEST) + 1 == acts.index(Act.PREPARE)
 
 
 def test_the_credential_and_the_identity_are_written_last() -> None:
