@@ -44,6 +44,7 @@ def run() -> bool:
         with _hsm(folder / "many", MANY_KEYS) as many, soft_hsm(folder) as soft:
             rows = signatures(few, many, soft)
             rows += _operations(few, soft)
+            rows += _adapter(soft)
         rows += cards(few)
         rows += wrapped(few)
     return publish("hsm", rows)
@@ -96,6 +97,22 @@ def _operations(few: Client, soft: SoftHsm) -> list[Row]:
     return [
         slower_by_at_most("32 random bytes", us["random"], "us", "SoftHSM", us["soft random"], 0.8),
         slower_by_at_most("a key pair made, on the disk", made["key"], "us", "SoftHSM", made["soft key"], 0.8),
+    ]
+
+
+def _adapter(soft: SoftHsm) -> list[Row]:
+    """Our PKCS #11 adapter, whose worker is a process of its own, beside the library that it uses."""
+    with soft.adapter() as ours:
+        us = _medians(
+            {
+                "one": (lambda: _repeat(lambda: ours.sign("adapter", "card", DATA), ONE_BY_ONE), ONE_BY_ONE),
+                "batch": (lambda: ours.sign_many("adapter", "card", [DATA] * BATCH), BATCH),
+                "soft": (lambda: _repeat(lambda: soft.sign(DATA), ONE_BY_ONE), ONE_BY_ONE),
+            }
+        )
+    return [
+        beside("PKCS #11 adapter, a signature one by one", us["one"], "us", "python-pkcs11", us["soft"]),
+        beside("PKCS #11 adapter, a signature in batches of 64", us["batch"], "us", "python-pkcs11", us["soft"]),
     ]
 
 

@@ -1,4 +1,4 @@
-"""The peer of `./run bench hsm`: SoftHSM through python-pkcs11, on a token of its own."""
+"""The peer of `./run bench hsm`: SoftHSM through python-pkcs11, on a token of its own; and our adapter over it."""
 
 import hashlib
 import os
@@ -10,7 +10,12 @@ from pathlib import Path
 import pkcs11
 from pkcs11.util.ec import encode_named_curve_parameters
 
+from issuer.config import Secret
+from issuer.trust.pkcs11 import Pkcs11
+from issuer.trust.pkcs11_link import Login, Worker
+
 MODULES = ("/usr/lib/softhsm/libsofthsm2.so", "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so")
+TOKEN = "bench"  # noqa: S105 a label
 PIN = "bench-pin-1"  # of a token that is deleted with the benchmark
 
 
@@ -21,7 +26,8 @@ class NoSoftHsm(Exception):
 class SoftHsm:
     """A session with a P-256 key whose handle is kept."""
 
-    def __init__(self, session: pkcs11.Session) -> None:
+    def __init__(self, module: str, session: pkcs11.Session) -> None:
+        self._module = module
         self._session = session
         self._curve = encode_named_curve_parameters("secp256r1")
         self._key = self.generate()
@@ -46,6 +52,17 @@ class SoftHsm:
         drawn: bytes = self._session.generate_random(size * 8)
         return drawn
 
+    @contextmanager
+    def adapter(self) -> Iterator[Pkcs11]:
+        """Our adapter on the same token, with a key `adapter` of use `card`."""
+        worker = Worker(Login(self._module, TOKEN, Secret(PIN), True, False))
+        try:
+            opened = Pkcs11(worker)
+            opened.generate("adapter", "ec-p256", "card", ())
+            yield opened
+        finally:
+            worker.close()
+
 
 @contextmanager
 def soft_hsm(folder: Path) -> Iterator[SoftHsm]:
@@ -58,8 +75,8 @@ def soft_hsm(folder: Path) -> Iterator[SoftHsm]:
     config = folder / "softhsm2.conf"
     config.write_text(f"directories.tokendir = {tokens}\nobjectstore.backend = file\nlog.level = ERROR\n")
     os.environ["SOFTHSM2_CONF"] = str(config)
-    made = ["softhsm2-util", "--init-token", "--free", "--label", "bench", "--so-pin", PIN, "--pin", PIN]
+    made = ["softhsm2-util", "--init-token", "--free", "--label", TOKEN, "--so-pin", PIN, "--pin", PIN]
     subprocess.run(made, check=True, capture_output=True)
-    token = pkcs11.lib(module).get_token(token_label="bench")  # noqa: S106 a label
+    token = pkcs11.lib(module).get_token(token_label=TOKEN)
     with token.open(rw=True, user_pin=PIN) as session:
-        yield SoftHsm(session)
+        yield SoftHsm(module, session)
