@@ -3,11 +3,14 @@
 import uuid
 from collections.abc import Iterator
 from datetime import timedelta
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 from card_office import ADMIN, APPROVER, ENCODER, HOME, OTHER, Blank, Centre, officer, open_centre, silent
 from near_door import NearDoor, near_door
+from sqlalchemy import select
+from sqlalchemy import update as sql_update
 
 from cardlink.piv.commands import wrap_object
 from cardlink.piv.tables import CARD_CREDENTIAL
@@ -272,3 +275,20 @@ def test_the_commands_list_who_waits_say_what_is_due_and_how_far_it_has_come(
     good, _ = centre.active()
     assert "has nothing to be updated" in typed("update", str(good.uuid), "--show", code=1)
     assert "has no PIN of the allocator" in typed("outdated", "--open", code=1)
+
+
+def test_a_database_from_before_learns_who_signed_what_is_on_its_cards(centre: Centre) -> None:
+    centre.active()
+
+    def labels() -> dict[uuid.UUID, tuple[str | None, ...]]:
+        with database.reading(centre.factory) as session:
+            rows = session.scalars(select(Card)).all()
+            return {row.id: (row.credential_label, row.identity_label, row.content_label) for row in rows}
+
+    before = labels()
+    with database.transaction(centre.factory) as session:
+        session.execute(sql_update(Card).values(credential_label=None, identity_label=None, content_label=None))
+    with centre.factory.kw["bind"].begin() as connection:
+        import_module("issuer.migrations.versions.0006_card_updates").name_signers(connection)
+    assert labels() == before
+    assert len(set(before.values())) > 2

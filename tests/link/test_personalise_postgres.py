@@ -3,9 +3,10 @@
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
-from card_office import ENCODER, HR, Centre, open_centre
+from card_office import ADMIN, ENCODER, HR, Centre, open_centre, silent
 from postgres import make_database, server
 
 from cardlink.errors import LinkLost
@@ -13,12 +14,15 @@ from cardlink.transport.connection import Torn
 from issuer import database
 from issuer.audit import log as audit
 from issuer.audit.log import Intact
-from issuer.cards import lifecycle, stock
+from issuer.cards import lifecycle, outdated, stock, update
 from issuer.cards.guards import live_cards
-from issuer.cards.personalise import Done
+from issuer.cards.personalise import Done, Job
+from issuer.cards.run import run
 from issuer.cards.states import CardState, Form, Kind
 from issuer.cards.stock import StockState
+from issuer.cards.tables import Card
 from issuer.errors import IssuerError
+from issuer.trust import compromise
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +47,24 @@ def test_a_torn_card_is_resumed_and_handed_over(centre: Centre) -> None:
     with database.transaction(centre.factory) as session:
         lifecycle.activate(session, centre.hsm, ENCODER, card.id, centre.clock())
     assert centre.card(card.id).state == CardState.ACTIVE
+
+
+def test_a_torn_update_is_resumed_and_counted(centre: Centre) -> None:
+    card, blank = centre.encoded()
+    centre.clock.pass_by(timedelta(seconds=1))
+    label = card.credential_label or ""
+    compromise.compromised(centre.factory, centre.ceremony, ADMIN, label, centre.clock())
+    with pytest.raises(LinkLost):
+        run(Torn(blank.connect(), 12), updated(centre, card), silent)
+    assert run(blank.connect(), updated(centre, card), silent).outcome == Done(card.id, card.uuid)
+    with database.reading(centre.factory) as session:
+        told = outdated.progress_of(session, label, centre.clock())
+        assert card.id not in {one.card.id for one in outdated.waiting(session, ENCODER, centre.clock())}
+    assert told.done == 1
+
+
+def updated(centre: Centre, card: Card) -> Job:
+    return update.start(centre.factory, centre.hsm, ENCODER, card.id, centre.clock)
 
 
 def test_many_who_take_the_same_request_make_one_card(centre: Centre) -> None:

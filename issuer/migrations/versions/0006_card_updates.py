@@ -79,10 +79,10 @@ def upgrade() -> None:
     for name in LABELS:
         op.add_column("cards", sa.Column(name, TEXT, nullable=True))
         op.create_index(op.f(f"ix_cards_{name}"), "cards", [name])
-    _name_signers(op.get_bind())
+    name_signers(op.get_bind())
 
 
-def _name_signers(connection: sa.Connection) -> None:
+def name_signers(connection: sa.Connection) -> None:
     """Say of each card that is there who signed for it: by the kid of its statements, and by the time of them.
 
     Of content signers only their times are kept: the one that had begun last before the credential was signed.
