@@ -45,7 +45,7 @@ def list_rows(
     action: Annotated[str | None, typer.Option(help="cli.audit.action")] = None,
     subject: Annotated[str | None, typer.Option(help="cli.audit.subject")] = None,
     before: Annotated[int | None, typer.Option(help="cli.audit.before")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="cli.audit.limit")] = 30,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="cli.option.limit")] = 30,
 ) -> None:
     """Show the newest rows."""
     desk = desk_of(context)

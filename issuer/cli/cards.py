@@ -271,7 +271,7 @@ def revoke(context: typer.Context, card: CardName, reason: Why) -> None:
 @app.command("list", help="cli.cards.list")
 def list_cards(
     context: typer.Context,
-    state: Annotated[CardState | None, typer.Option(help="cli.cards.state")] = None,
+    state: Annotated[CardState | None, typer.Option(help="cli.option.only_state")] = None,
     agency: AgencyCode = None,
     requests: Annotated[bool, typer.Option("--requests", help="cli.cards.requests")] = False,
 ) -> None:

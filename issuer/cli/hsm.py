@@ -31,7 +31,7 @@ def status(context: typer.Context) -> None:
     desk.say("cli.hsm.is", adapter=found.adapter, product=found.product)
     desk.say("cli.hsm.holds", keys=found.keys, pins=found.pending_pins)
     lacking = can.lacking()
-    desk.say("cli.hsm.lacking" if lacking else "cli.hsm.whole")
+    desk.say("cli.hsm.lacking" if lacking else "hsm.whole")
     print_table([desk.text(f"cli.hsm.column.{name}") for name in ("name", "text")], _lines(desk, lacking))
     caps = hsm.caps()
     if caps:

@@ -68,7 +68,7 @@ def search(
     query: Annotated[str, typer.Argument(help="cli.people.query")] = "",
     agency: Annotated[str | None, typer.Option(help="cli.people.agency")] = None,
     state: Annotated[RecordState | None, typer.Option(help="cli.people.state")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="cli.people.limit")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="cli.option.limit")] = 50,
     after: Annotated[str | None, typer.Option(help="cli.people.after")] = None,
 ) -> None:
     """Find people by name, with or without diacritics, or by the first digits of the citizen number."""

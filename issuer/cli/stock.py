@@ -40,8 +40,8 @@ def add(
 @app.command("list", help="cli.stock.list")
 def list_stock(
     context: typer.Context,
-    state: Annotated[StockState | None, typer.Option(help="cli.stock.state")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="cli.stock.limit")] = 100,
+    state: Annotated[StockState | None, typer.Option(help="cli.option.only_state")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="cli.option.limit")] = 100,
 ) -> None:
     """Show blanks, and how many are in each state."""
     desk = desk_of(context)
