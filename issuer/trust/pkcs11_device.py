@@ -19,6 +19,7 @@ from cardlink.gp.keys import filled_up
 from cardlink.gp.scp03 import BLOCK_BYTES, KEY_BYTES
 from issuer.trust.pkcs11_errors import STALE, in_our_words, refusal_of
 from issuer.trust.pkcs11_keys import (
+    ACTIVE,
     AES,
     CARD_MASTER,
     ED25519,
@@ -83,8 +84,11 @@ class Device:
     # --- keys
 
     def find(self, label: str, *, is_anew: bool = False) -> Entry:
-        """The key of that label; `is_anew`: as the token has it now. Raises Refused."""
-        known = None if is_anew else self._known.get(label)
+        """The key of that label; `is_anew`: in the state that the token notes now. Raises Refused."""
+        known = self._known.get(label)
+        if known is not None and is_anew:
+            with in_our_words():
+                known.state = self._notes.states(label).get(label, ACTIVE)
         if known is None:
             known = self._search({Attribute.LABEL: label}).get(label)
             if known is None:
