@@ -7,7 +7,7 @@ import typer
 from sqlalchemy.orm import Session
 
 from issuer import database, outbox
-from issuer.cli import crl, key_changes
+from issuer.cli import anchors, crl, key_changes
 from issuer.cli.common import desk_of, print_table
 from issuer.cli.officer import OfficerFd, OfficerFile, OfficerName, key_room
 from issuer.config import read_secret
@@ -24,6 +24,7 @@ app = typer.Typer(help="cli.group.keys", no_args_is_help=True)
 app.command(help="cli.keys.rotate")(key_changes.rotate)
 app.command(help="cli.keys.compromised")(key_changes.compromised)
 app.add_typer(crl.app, name="crl")
+app.add_typer(anchors.app, name="anchor")
 
 Out = Annotated[Path | None, typer.Option(help="cli.keys.out")]
 

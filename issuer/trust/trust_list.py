@@ -27,7 +27,7 @@ from issuer.errors import NotFound, Refused
 from issuer.trust import allow_list, ca, signers
 from issuer.trust.port import Signing
 from issuer.trust.status_tables import StatusHead, StatusList
-from issuer.trust.tables import AuthorityRow, RootKeyRow, SignerRow, TrustListRow
+from issuer.trust.tables import AuthorityRow, ForeignAnchorRow, RootKeyRow, SignerRow, TrustListRow
 
 LIFE = timedelta(days=30)
 RENEW_WITHIN = timedelta(days=14)
@@ -156,16 +156,19 @@ def _key_entry(row: SignerRow) -> KeyEntry:
 
 
 def _anchors(session: Session, now: datetime) -> list[Anchor]:
-    """Our issuing authorities, by their certificates of before as well: who knows one root only needs those."""
+    """Our issuing authorities, by their certificates of before as well, and those of others that were added."""
     query = select(AuthorityRow).where(AuthorityRow.kind == ca.ISSUING, AuthorityRow.state != KeyState.COMPROMISED)
     rows = {row.label: row for row in session.scalars(query.order_by(AuthorityRow.label))}
     held = [(row.label, row.certificate, row.not_after) for row in rows.values()]
     held += [(one.label, one.certificate, one.not_after) for one in ca.others(session) if one.label in rows]
-    return [
+    own = [
         Anchor(certificate, (rows[label].agency_code,), Profile.OWN)
         for label, certificate, not_after in held
         if not_after > now
     ]
+    foreign = session.scalars(select(ForeignAnchorRow).where(ForeignAnchorRow.not_after > now))
+    in_order = sorted(foreign, key=lambda row: row.name)
+    return own + [Anchor(row.certificate, (row.agency_code,), Profile.FOREIGN_PIV) for row in in_order]
 
 
 def _lists(session: Session, hsm: Signing, now: datetime) -> tuple[ListEntry, ...]:

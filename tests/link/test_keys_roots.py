@@ -76,6 +76,14 @@ def test_one_more_agency_locks_nothing_while_persons_agree_and_goes_on_after_a_k
     assert ("G01",) in {one.scope for one in room.list_in_force().content.keys}
 
 
+def test_the_root_of_certificates_takes_two_persons_who_agree_to_all_certificates_at_once(room: KeyRoom) -> None:
+    with agreeing(room):
+        rotating = subprocess.run(room.argv("keys", "rotate", "x509-root"), capture_output=True, text=True, check=True)
+    asked = re.findall(r"^(\w+ [\w-]+): takes 2 persons", rotating.stderr, re.M)
+    assert asked[:3] == ["generate x509-root-2", "sign_many x509-root-2", "sign x509-root-1"]
+    assert "x509-root-2" in rotating.stdout
+
+
 def test_a_root_key_is_replaced_and_the_list_bears_both_thresholds(room: KeyRoom, door: Daemon) -> None:
     held = room.list_in_force()
     _, blank = room.active_card()

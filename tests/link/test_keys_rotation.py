@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from asn1crypto import pem
+from card_certificates import authority, certificate
 from card_office import ENCODER, HOME, OTHER
 from key_drill import KeyRoom, open_key_room, right_now, tap, within
 from sqlalchemy import select
@@ -18,14 +19,15 @@ from sqlalchemy import select
 from cardlink.check.path import verify_card_certificate
 from cardlink.statements.cose import parse_sign1
 from cardlink.statements.record import Kind, decode_record
-from cardlink.statements.refusal import Refused
+from cardlink.statements.refusal import Reason, Refused
 from cardlink.statements.trust import KeyEntry, KeyState, Use
 from issuer import database
 from issuer.access import bundles
 from issuer.cards import blocking
 from issuer.cards.blocking import BlockReason
 from issuer.cards.tables import CardCertificate
-from issuer.trust import ca, masters, rotation, signers, x509_roots
+from issuer.registry.tables import Agency
+from issuer.trust import ca, masters, profiles, rotation, signers, x509_roots
 from issuer.trust.port import HsmError
 from issuer.trust.tables import SignerRow
 from reader_daemon.daemon import Daemon
@@ -219,6 +221,33 @@ def test_new_cards_get_the_new_master_key_and_old_cards_are_still_opened(room: K
     with database.reading(room.centre.factory) as session:
         assert masters.current(session) == "card-master-2"
     assert room.state_of("card-master-1") == "active"
+
+
+def test_a_foreign_authority_is_added_and_its_cards_are_taken_until_it_is_removed(
+    room: KeyRoom, door: Daemon, tmp_path: Path
+) -> None:
+    with database.transaction(room.centre.factory) as session:
+        session.add(Agency(code="F01", name="Cơ quan bạn", short_name="Bạn", kind="unit", scheme=1))
+    theirs, now = tmp_path / "theirs.pem", right_now()
+    theirs.write_bytes(ca.to_pem(authority("theirs", now)))
+    card = certificate("card-9e", "theirs", profiles.CARD_PROFILES["9E"], now, card_uuid=bytes(16))
+
+    def judged() -> str:
+        assert door.state.view.trust is not None
+        found = verify_card_certificate(card, door.state.view.trust, right_now())
+        return str(found.reason) if isinstance(found, Refused) else found.agency
+
+    assert judged() == str(Reason.UNKNOWN_SIGNER)
+    told = room.type("keys", "anchor", "add", str(theirs), "--name", "bạn", "--agency", "F01")
+    assert "its cards count as those of F01" in told
+    assert "add the authority below it" in told  # this one signed itself
+    room.follows(door)
+    assert judged() == "F01"
+    assert room.type("keys", "anchor", "list", officer=None).split()[:2] == ["bạn", "F01"]
+    assert "removed bạn" in room.type("keys", "anchor", "remove", "bạn")
+    room.follows(door)
+    assert judged() == str(Reason.UNKNOWN_SIGNER)
+    assert "no foreign authority" in room.type("keys", "anchor", "remove", "bạn", code=1)
 
 
 def test_a_rotation_that_was_killed_is_run_again_and_leaves_one_signer(room: KeyRoom, door: Daemon) -> None:

@@ -16,7 +16,7 @@ from key_steps import Killed, Room
 
 from cardlink.statements.trust import KeyState, Trust, Use, accept_trust_list
 from issuer import database
-from issuer.trust import ca, compromise, key_labels, rotation, setup, trust_list, x509_roots
+from issuer.trust import audit_key, ca, compromise, key_labels, rotation, setup, trust_list, x509_roots
 from issuer.trust.setup import AgencyName, Roots
 
 LATER = NOW + timedelta(days=1)
@@ -42,6 +42,9 @@ COMMANDS: dict[str, Command] = {
     "rotate x509-root": lambda register, room: x509_roots.rotate(register.factory, room, ADMIN, LATER),
     "compromised x509-root": lambda register, room: compromise.compromised(
         register.factory, room, ADMIN, "x509-root-1", LATER
+    ),
+    "compromised audit": lambda register, room: audit_key.compromised(
+        register.factory, room, ADMIN, f"audit-{HOME}-1", HOME, LATER
     ),
     "compromised card": lambda register, room: compromise.compromised(
         register.factory, room, ADMIN, f"card-{HOME}-1", LATER
