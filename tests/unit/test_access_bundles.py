@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 from access_office import DOOR_ADMIN, NOW, OWNER, STRANGER, VISITOR, add_card, add_door, add_person, furnish
+from empty_database import open_empty
 from signing_keys import LocalKeys
 from sqlalchemy.orm import Session
 
-import issuer.tables
 from cardlink.statements.bundle import Bundle, HolderCard, read_bundle
 from cardlink.statements.cose import verify_sign1
 from issuer import database, outbox
@@ -28,8 +28,7 @@ def keys() -> LocalKeys:
 
 @pytest.fixture
 def session(tmp_path: Path, keys: LocalKeys) -> Iterator[Session]:
-    opened = database.engine_at(f"sqlite:///{tmp_path / 'centre.db'}")
-    issuer.tables.metadata.create_all(opened)
+    opened = open_empty(tmp_path / "centre.db")
     with database.transaction(database.session_factory(opened)) as session:
         furnish(session, keys)
         yield session

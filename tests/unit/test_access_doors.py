@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 from access_office import AUDITOR, DOOR_ADMIN, NOW, OWNER, STRANGER, VISITOR, DoorKey, add_door, enrol, furnish
+from empty_database import open_empty
 from signing_keys import LocalKeys
 from sqlalchemy.orm import Session
 
-import issuer.tables
 from issuer import database
 from issuer.access import doors, settings
 from issuer.access.doors import CODE_LIFE, DoorPlan
@@ -19,8 +19,7 @@ from issuer.errors import Conflict, Forbidden, NotFound, Refused
 
 @pytest.fixture
 def session(tmp_path: Path) -> Iterator[Session]:
-    opened = database.engine_at(f"sqlite:///{tmp_path / 'centre.db'}")
-    issuer.tables.metadata.create_all(opened)
+    opened = open_empty(tmp_path / "centre.db")
     with database.transaction(database.session_factory(opened)) as session:
         furnish(session, LocalKeys())
         yield session

@@ -21,11 +21,11 @@ from access_office import (
     enrol,
     furnish,
 )
+from empty_database import open_empty
 from signing_keys import LocalKeys
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-import issuer.tables
 from cardlink.statements.record import decode_record, encode_record, record_hash
 from issuer import database
 from issuer.access import alarms, doors, events, log
@@ -55,8 +55,7 @@ class Desk:
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
-    opened = database.engine_at(f"sqlite:///{tmp_path / 'centre.db'}")
-    issuer.tables.metadata.create_all(opened)
+    opened = open_empty(tmp_path / "centre.db")
     with database.transaction(database.session_factory(opened)) as session:
         furnish(session, LocalKeys())
         door, key = add_door(session), DoorKey()

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 from access_office import DOOR_ADMIN, NOW, DoorKey, add_card, add_door, add_person, enrol, furnish
+from empty_database import open_empty
 from signing_keys import LocalKeys
 from sqlalchemy.orm import Session
 
-import issuer.tables
 from cardlink.statements.status import Status
 from issuer import database
 from issuer.access import alarms, doors, receipts
@@ -22,8 +22,7 @@ from issuer.trust import status
 @pytest.fixture
 def session(tmp_path: Path) -> Iterator[Session]:
     """A feed that stands at (1, 3)."""
-    opened = database.engine_at(f"sqlite:///{tmp_path / 'centre.db'}")
-    issuer.tables.metadata.create_all(opened)
+    opened = open_empty(tmp_path / "centre.db")
     keys = LocalKeys()
     with database.transaction(database.session_factory(opened)) as session:
         furnish(session, keys)

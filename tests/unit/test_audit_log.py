@@ -5,9 +5,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from empty_database import open_empty
 from sqlalchemy import text
 
-from issuer import database, tables
+from issuer import database
 from issuer.audit import log
 from issuer.audit.log import Break, Broken, Intact
 from issuer.policy import Actor, Role
@@ -18,8 +19,7 @@ OFFICER = Actor(uuid.UUID(int=7), "hoa", ((Role.HR, "H38"),))
 
 @pytest.fixture
 def factory(tmp_path: Path) -> database.SessionFactory:
-    engine = database.engine_at(f"sqlite:///{tmp_path / 'centre.db'}")
-    tables.metadata.create_all(engine)
+    engine = open_empty(tmp_path / "centre.db")
     factory = database.session_factory(engine)
     with database.transaction(factory) as session:
         for n in range(5):
@@ -42,8 +42,7 @@ def test_an_untouched_log_is_intact(factory: database.SessionFactory) -> None:
 
 
 def test_an_empty_log_is_intact(tmp_path: Path) -> None:
-    engine = database.engine_at(f"sqlite:///{tmp_path / 'empty.db'}")
-    tables.metadata.create_all(engine)
+    engine = open_empty(tmp_path / "empty.db")
     assert verdict(database.session_factory(engine)) == Intact(0, log.BEGINNING)
 
 

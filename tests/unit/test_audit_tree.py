@@ -5,10 +5,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from empty_database import open_empty
 from signing_keys import LocalKeys
 from sqlalchemy import text
 
-from issuer import database, tables
+from issuer import database
 from issuer.audit import checkpoints, log, merkle, note, proof, tree
 from issuer.audit.log import Break, Broken
 from issuer.audit.note import NoteKey
@@ -25,8 +26,7 @@ KEY = NoteKey("themo/G09/audit", INFO.public or b"")
 
 
 def opened(folder: Path, rows: int = 0) -> SessionFactory:
-    engine = database.engine_at(f"sqlite:///{folder / 'centre.db'}")
-    tables.metadata.create_all(engine)
+    engine = open_empty(folder / "centre.db")
     factory = database.session_factory(engine)
     with database.transaction(factory) as session:
         checkpoints.add_key(session, INFO, "G09", NOW)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from access_office import DOOR_ADMIN, NOW, OWNER, add_door, furnish
+from empty_database import open_empty
 from signing_keys import LocalKeys
 
-import issuer.tables
 from cardlink.statements.status import Status, read_snapshot
 from issuer import database
 from issuer.access import bundles, rules
@@ -32,8 +32,7 @@ def keys() -> LocalKeys:
 
 @pytest.fixture
 def factory(tmp_path: Path, keys: LocalKeys) -> Iterator[SessionFactory]:
-    opened = database.engine_at(f"sqlite:///{tmp_path / 'centre.db'}")
-    issuer.tables.metadata.create_all(opened)
+    opened = open_empty(tmp_path / "centre.db")
     made = database.session_factory(opened)
     with database.transaction(made) as session:
         furnish(session, keys)

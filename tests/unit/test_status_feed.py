@@ -7,10 +7,10 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from empty_database import open_empty
 from signing_keys import LocalKeys, add_signer
 from sqlalchemy import insert, select
 
-import issuer.tables
 from cardlink.statements import status as wire
 from cardlink.statements.cose import verify_sign1
 from cardlink.statements.status import Status
@@ -29,8 +29,7 @@ NOW = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 
 @pytest.fixture
 def factory(tmp_path: Path) -> SessionFactory:
-    opened = database.engine_at(f"sqlite:///{tmp_path / 'centre.db'}")
-    issuer.tables.metadata.create_all(opened)
+    opened = open_empty(tmp_path / "centre.db")
     return database.session_factory(opened)
 
 
