@@ -3,6 +3,7 @@
 Exit 0 done, 1 failed or refused, 2 wrong usage or settings.
 """
 
+import gc
 import importlib
 import logging
 import os
@@ -60,8 +61,17 @@ def _command_word(arguments: Sequence[str]) -> str:
 
 
 def main() -> int:
-    """Run one command with the process's arguments."""
-    return run(sys.argv[1:])
+    """Run one command with the process's arguments.
+
+    Python's end takes every loaded module apart: a third of a short command's time. Here what the command left is
+    closed, and what was loaded ends with the process.
+    """
+    gc.freeze()
+    try:
+        return run(sys.argv[1:])
+    finally:
+        gc.collect()
+        gc.freeze()
 
 
 def run(arguments: Sequence[str]) -> int:
