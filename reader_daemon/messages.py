@@ -77,7 +77,7 @@ ERRORS: dict[str, tuple[str, str, str, str]] = {
         "check the address after --url",
     ),
     "enrolment-fingerprint": (
-        "vân khóa gốc khác với vân đã cho; nhận được {found}",
+        "dấu vân tay khóa gốc khác với dấu đã cho; nhận được {found}",
         "so lại với trung tâm; có thể có người đứng giữa",
         "the fingerprint of the roots is another one: {found}",
         "compare it with the centre again; somebody may stand in between",
@@ -208,13 +208,13 @@ TEXTS: dict[str, tuple[str, str]] = {
     "help.url": ("địa chỉ trung tâm; mặc định là feed_url", "the centre's address; by default feed_url"),
     "help.door": ("UUID mà cửa này phải nhận được", "the UUID that this door must be given"),
     "help.fingerprint": (
-        "vân khóa gốc do trung tâm đưa; khác thì từ chối",
+        "dấu vân tay khóa gốc do trung tâm đưa; khác thì từ chối",
         "fingerprint of the roots as told by the centre; another one is refused",
     ),
     "help.json": ("in một đối tượng JSON", "print a JSON object"),
     "enrolled": (
-        "đã ghi danh cửa {name} ({door}) của {owner}\nvân khóa gốc: {fingerprint}\n"
-        "so vân này với trung tâm trước khi dùng cửa",
+        "đã ghi danh cửa {name} ({door}) của {owner}\ndấu vân tay khóa gốc: {fingerprint}\n"
+        "so dấu này với trung tâm trước khi dùng cửa",
         "enrolled door {name} ({door}) of {owner}\nfingerprint of the roots: {fingerprint}\n"
         "compare it with the centre's before the door is used",
     ),
@@ -225,7 +225,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "status.name": ("cửa", "door"),
     "status.door": ("UUID", "UUID"),
     "status.owner": ("cơ quan chủ quản", "owner"),
-    "status.fingerprint": ("vân khóa gốc", "fingerprint of the roots"),
+    "status.fingerprint": ("dấu vân tay khóa gốc", "fingerprint of the roots"),
     "status.trust": ("danh sách tin cậy số", "trust list number"),
     "status.bundle": ("quy tắc số", "bundle seq"),
     "status.epoch": ("thời kỳ trạng thái", "status epoch"),
