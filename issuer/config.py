@@ -36,7 +36,8 @@ class Config:
     installation stand before the console: their word on the visitor's address and scheme counts, nobody else's. The
     allocator's PIN is for the process that makes cards of requests alone; who encodes them has the everyday PIN.
     `card_product` is what blanks become where a command names no other; `card_makers_file` (PEM) are the roots of chip
-    makers whose word on keys counts, and authorities below them.
+    makers whose word on keys counts, and authorities below them. `station_reader` is the name of a card reader at the
+    console's machine, or part of it: issued cards are updated on it from the console; empty where there is none.
     """
 
     data_dir: Path
@@ -61,6 +62,7 @@ class Config:
     hsm_allocator_pin_file: Path | None = None
     card_product: str = PRODUCTS[0]
     card_makers_file: Path | None = None
+    station_reader: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ KEYS: dict[str, tuple[str, ...]] = {
         *("pkcs11_module", "pkcs11_token", "pkcs11_root_token"),
     ),
     "card": ("product", "makers_file"),
+    "station": ("reader",),
     "feed": ("listen", "url", "poke"),
     "web": ("listen", "proxies"),
     "status": ("list_bits",),
@@ -215,6 +218,7 @@ def _build(told: Mapping[tuple[str, str], str | int], base: Path) -> Config:
         hsm_allocator_pin_file=base / str(allocator_file) if allocator_file is not None else None,
         card_product=product,
         card_makers_file=base / str(makers_file) if makers_file is not None else None,
+        station_reader=str(told.get(("station", "reader"), "")),
     )
 
 

@@ -77,6 +77,7 @@ def show(card_id: uuid.UUID) -> str:
             may_update=card.state in UPDATABLE,
             due=causes_of(session, card, keys_at_fault(session, now())),
             open_update=find_open(session, card.id),
+            has_reader=bool(parts().config.station_reader),
             block_reasons=blocking.possible_reasons(card),
             said_reason=_reason_text(card),
             position=position,

@@ -1,17 +1,20 @@
-"""Cards that were issued and need something new: which wait, how far it has come, and calling one in."""
+"""Cards that were issued and need something new: which wait, how far it has come, and the update of one."""
 
+import logging
 import uuid
 from itertools import islice
 
 from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
-from issuer.cards import outdated, queries, update
-from issuer.errors import Forbidden, IssuerError
+from cardlink.errors import LinkLost
+from issuer.cards import at_reader, outdated, queries, update
+from issuer.errors import Forbidden, IssuerError, Refused
 from issuer.policy import Action, scopes
-from issuer.trust.connect import allocator
-from web.site import actor, key_asked, now, parts, reading, say_done, say_refused, t, transaction
+from issuer.trust.connect import allocator, connect
+from web.site import actor, key_asked, now, parts, poke, reading, say_done, say_refused, t, transaction
 
+log = logging.getLogger(__name__)
 pages = Blueprint("updates", __name__)
 
 
@@ -33,12 +36,32 @@ def index() -> str:
 
 
 @pages.post("/cards/<uuid:card_id>/update")
-def order(card_id: uuid.UUID) -> BaseResponse:
-    """Open the update of a card: the station does it as soon as the card lies on its reader."""
+def renew(card_id: uuid.UUID) -> BaseResponse:
+    """Update the card on this machine's reader; where there is none, open the update for a station."""
+    reader = parts().config.station_reader
     try:
-        with transaction() as session:
-            update.order(session, actor(), card_id, now(), allocator(parts().config))
-        say_done(t("update.opened"))
+        if reader:
+            _at_reader(reader, card_id)
+            poke()
+            say_done(t("update.done"))
+        else:
+            with transaction() as session:
+                update.order(session, actor(), card_id, now(), allocator(parts().config))
+            say_done(t("update.opened"))
     except IssuerError as error:
         say_refused(error)
     return redirect(url_for("cards.show", card_id=card_id))
+
+
+def _at_reader(reader: str, card_id: uuid.UUID) -> None:
+    asking, here = actor(), parts()
+    with reading() as session:
+        card, _ = queries.card(session, asking, card_id)
+    try:
+        at_reader.run_at(
+            reader,
+            lambda: update.start(here.factory, connect(here.config), asking, card_id, here.now, allocator(here.config)),
+            lambda progress: log.debug("card update card=%s step=%s", card.uuid, progress.step),
+        )
+    except LinkLost as lost:
+        raise Refused("updates.torn", card=str(card.uuid), why=lost.why) from lost

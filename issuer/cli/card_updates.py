@@ -12,14 +12,14 @@ from rich.progress import Progress as Bar
 from sqlalchemy.orm import Session
 
 from cardlink.errors import LinkLost
-from cardlink.transport.connection import Connection
-from cardlink.transport.pcsc import Reader, find_reader
 from issuer import database, outbox
 from issuer.cards import outdated as outdated_cards
 from issuer.cards import queries, update, update_plan
+from issuer.cards.at_reader import run_at
 from issuer.cards.outdated import Progress
+from issuer.cards.personalise import Job
 from issuer.cards.run import Progress as Step
-from issuer.cards.run import Report, run
+from issuer.cards.run import Report
 from issuer.cards.tables import Card
 from issuer.cards.update_plan import Cause
 from issuer.cli import cards
@@ -53,8 +53,7 @@ def update_card(
             raise Refused("updates.up_to_date", card=str(found.uuid))
         return
     try:
-        with Reader(find_reader(reader)) as opened, opened.connect() as connection, connection.transaction():
-            report = _update(desk, found, connection)
+        report = _update(desk, found, reader)
     except LinkLost as lost:
         raise Refused("updates.torn", card=str(found.uuid), why=lost.why) from lost
     outbox.poke(desk.config)
@@ -119,15 +118,20 @@ def _due(desk: Desk, cause: Cause) -> str:
     return desk.text("cli.cards.update_due", what=what, why=why, label=cause.label)
 
 
-def _update(desk: Desk, card: Card, connection: Connection) -> Report:
+def _update(desk: Desk, card: Card, reader: str) -> Report:
     """Run an update with a bar on the terminal, as an encoding has it."""
-    with noting(desk):
-        job = update.start(desk.factory, connect(desk.config), desk.actor, card.id, desk.now, allocator(desk.config))
+
+    def start() -> Job:
+        with noting(desk):
+            return update.start(
+                desk.factory, connect(desk.config), desk.actor, card.id, desk.now, allocator(desk.config)
+            )
+
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Bar(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task(desk.text("cli.cards.updating"), total=len(job.plan.steps))
+        task = bar.add_task(desk.text("cli.cards.updating"), total=None)
 
         def tell(step: Step) -> None:
-            bar.update(task, description=desk.text(f"card.step.{step.act}"), completed=step.number)
+            bar.update(task, description=desk.text(f"card.step.{step.act}"), total=step.steps, completed=step.number)
 
-        return run(connection, job, tell)
+        return run_at(reader, start, tell)
