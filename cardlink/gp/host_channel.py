@@ -45,7 +45,8 @@ HARMLESS: dict[int, Callable[[Command], bool]] = {
     Ins.GENERATE_ASYMMETRIC_KEY_PAIR: lambda command: (
         not command.p1 and command.p2 not in (KeyRef.ADMIN, KeyRef.ATTESTATION)
     ),
-    Ins.GENERAL_AUTHENTICATE: lambda command: command.p2 != KeyRef.ADMIN,
+    # a card proves itself, and neither signs nor decrypts for its holder
+    Ins.GENERAL_AUTHENTICATE: lambda command: command.p2 in (KeyRef.PIV_AUTH, KeyRef.CARD_AUTH),
     Ins.STORE_DATA: lambda command: command.p1 & 0x7F == BER_TLV_BLOCK,
     # a card is brought into use, never locked or ended
     Ins.SET_STATUS: lambda command: (

@@ -19,6 +19,8 @@ from sqlalchemy import select
 from cardlink.check.cache import CredentialCache
 from cardlink.check.card import verify_credential
 from cardlink.gp.commands import initialize_update
+from cardlink.piv import commands as piv
+from cardlink.piv.tables import Algorithm, KeyRef
 from cardlink.statements.card import issue_card_credential, read_card_credential
 from cardlink.statements.refusal import Refused as Judged
 from cardlink.statements.trust import accept_trust_list, issue_trust_list
@@ -92,9 +94,13 @@ def test_it_allocates_no_job_for_itself(thief: Client) -> None:
 
 
 @pytest.fixture(scope="module")
-def encoded(room: KeyRoom) -> Card:
+def blank(room: KeyRoom) -> Blank:
+    return room.centre.blank()
+
+
+@pytest.fixture(scope="module")
+def encoded(room: KeyRoom, blank: Blank) -> Card:
     """A card whose job a process with the allocator's PIN opened, and the issuing process encoded."""
-    blank = room.centre.blank()
     request = room.centre.approved()
     card_uuid = as_allocator(room, "cards", "allocate", str(request.id), "--serial", blank.serial)
     with database.reading(room.centre.factory) as session:
@@ -105,6 +111,23 @@ def encoded(room: KeyRoom) -> Card:
 
 def test_the_console_allocates_the_job_and_the_issuing_process_encodes_that_card(encoded: Card) -> None:
     assert encoded.state == "encoded"
+
+
+def test_it_signs_nothing_in_the_name_of_the_holder_of_a_card_that_waits(
+    thief: Client, encoded: Card, blank: Blank
+) -> None:
+    line, kdd, challenge = blank.connect(), bytes.fromhex(blank.serial), secrets.token_bytes(8)
+    assert encoded.master_label is not None
+    command(line, piv.select())
+    answer = command(line, initialize_update(0, challenge))
+    opened = thief.open_session(str(encoded.id), "card", encoded.master_label, kdd, 0, challenge, answer, C_ALL)
+    thief.unwrap(opened.session, line.transmit(opened.external_authenticate))
+    verify = thief.put_secret(opened.session, "verify-pin", None, kdd)
+    assert thief.unwrap(opened.session, line.transmit(verify)) == b"\x90\x00"
+    contract = piv.sign(Algorithm.P_256, KeyRef.SIGNATURE, bytes(32)).encode()
+    with pytest.raises(Denied, match="not wrapped"):
+        thief.wrap(opened.session, contract)
+    assert line.transmit(contract) == b"\x69\x82"  # past the channel the card knows no PIN
 
 
 def reveal(room: KeyRoom, card: Card) -> str:
