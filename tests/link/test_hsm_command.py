@@ -1,11 +1,12 @@
 """`issuer hsm` and `issuer keys` as a person types them, with the keys in SoftHSM; PINs by file and descriptor."""
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from softhsm_tokens import MODULE, Tokens, environ_of
+from softhsm_tokens import MODULE, ROOT_TOKEN, TOKEN, Tokens, environ_of, tool
 from typed import typed
 
 SETTINGS = """[centre]
@@ -71,6 +72,19 @@ def test_the_status_says_what_the_device_does_not_do_by_itself(desk: Desk) -> No
     assert "derives_inside" in told
     assert "keeps_card_masters" not in told
     assert "separates_roots" not in told
+
+
+@pytest.mark.parametrize("which", [TOKEN, ROOT_TOKEN])
+def test_opensc_finds_nothing_wrong_with_what_the_commands_set_up(desk: Desk, which: str) -> None:
+    pin = desk.tokens.user_pin if which == TOKEN else desk.tokens.officer_pin
+    done = tool(desk.tokens, which, pin, "--test")
+    assert (done.returncode, done.stderr, done.stdout.splitlines()[-1]) == (0, "", "No errors"), done.stdout
+    seen = set(re.findall(r"testing key \d+ \((.+?)\)", done.stdout))
+    if which == ROOT_TOKEN:
+        assert seen == {"root-1", "x509-root-1"}
+    else:
+        told = desk.issuer("keys", "list").splitlines()
+        assert seen == {line.split()[0] for line in told if " active" in line and "aes-256" not in line}
 
 
 def test_the_device_keeps_every_key(desk: Desk) -> None:
