@@ -49,6 +49,7 @@ VERIFY_URL = "http://the.example/v"
 BATCH, TRANSPORT_LABEL = "batch-1", "transport-batch-1"
 TRANSPORT_KEYS = StaticKeys(*(bytes([0x40 + n] * 16) for n in range(3)))  # made up, for tests alone
 LIST_BITS = 12
+START_WITHIN_S = 60.0
 
 
 def officer(name: str, role: Office, prefix: str = HOME) -> Actor:
@@ -107,7 +108,7 @@ class HsmProcess:
         command += ["--secret-fd", str(read), *(["--init"] if is_new else [])]
         self._process = subprocess.Popen(command, pass_fds=[read], stderr=subprocess.DEVNULL)
         os.close(read)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + START_WITHIN_S
         while not self.socket.exists():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError("hsm-sim does not start")

@@ -55,6 +55,7 @@ from reader_daemon.loop import TapResult
 HOME, OTHER = "H38", "G09"
 PEOPLE = 70
 LIST_BITS = 12
+START_WITHIN_S = 60.0
 SETUP = users.local_administrator("root")
 PASSWORD = "mật khẩu thử nghiệm"  # made up, for tests alone
 OFFICERS = {
@@ -102,7 +103,11 @@ class WebProcess:
                 stdout=log,
                 stderr=log,
             )
-        within(20, self.answers)
+        try:
+            within(START_WITHIN_S, self.answers)
+        except AssertionError:
+            self.stop()
+            raise
 
     def answers(self) -> bool:
         if self.process is None or self.process.poll() is not None:

@@ -44,7 +44,7 @@ from issuer.trust.status import Position
 
 OWNER, INSTALLATION = "H38", "G09"
 ADMIN = Actor(uuid.UUID(int=1), "quản trị", ((Office.ADMIN, "*"),))
-READY_WAIT_S = 20.0
+READY_WAIT_S = 60.0
 LIST_BITS = 12
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-START_WITHIN_S = 20
+START_WITHIN_S = 60
 OWNER = "themo"
 
 
