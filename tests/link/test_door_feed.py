@@ -115,6 +115,15 @@ def test_lost_acknowledgements_lose_and_double_nothing(link: Link, url: str) -> 
     assert link.alarms() == []
 
 
+def test_records_that_a_forged_answer_took_from_the_door_are_a_gap_at_the_next_tap(link: Link, url: str) -> None:
+    link.tap(link.card)
+    assert until(lambda: not link.door.database.rows("SELECT 1 FROM records"))
+    link.centre.records.clear()  # who stands in the channel answered: the centre never saw them
+    link.tap(link.card)
+    assert until(lambda: "gap" in link.alarms())
+    assert link.door.database.rows("SELECT 1 FROM records")
+
+
 def test_a_centre_with_other_records_under_the_doors_numbers_is_an_alarm(link: Link) -> None:
     link.tap(link.card)
     page = link.door.events.waiting()
