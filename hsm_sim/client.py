@@ -10,6 +10,7 @@ from typing import Any, Literal
 from hsm_sim.connection import Connection
 from hsm_sim.errors import (
     BadRequest,
+    BadWrapping,
     Busy,
     Capped,
     Denied,
@@ -21,11 +22,13 @@ from hsm_sim.errors import (
     NeedsQuorum,
     NoSuchKey,
     NotAllocated,
+    NotExportable,
     PinLocked,
     SessionLost,
     StoreSealed,
     WrongAnswer,
     WrongCryptogram,
+    WrongKey,
     WrongPin,
 )
 from hsm_sim.keys import NO_TERMS, KeyInfo, KeyState, Kind, Role, Terms, Use
@@ -34,11 +37,13 @@ from hsm_sim.random_page import RandomPage
 
 __all__ = [
     "BadRequest",
+    "BadWrapping",
     "Busy",
     "CapInForce",
     "Capped",
     "CardSecretKind",
     "Client",
+    "ComponentTaken",
     "Denied",
     "HsmError",
     "HsmGone",
@@ -54,6 +59,7 @@ __all__ = [
     "NeedsQuorum",
     "NoSuchKey",
     "NotAllocated",
+    "NotExportable",
     "OpenedSession",
     "Person",
     "PinLocked",
@@ -64,7 +70,9 @@ __all__ = [
     "Terms",
     "Use",
     "WrongAnswer",
+    "WrappedKey",
     "WrongCryptogram",
+    "WrongKey",
     "WrongPin",
 ]
 
@@ -107,6 +115,23 @@ class LogHead:
     last_hash: bytes
     seal_key: bytes | None = None
     """The Ed25519 public key that seals the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentTaken:
+    """A component that was entered: its check value, how many there are, the check value of the key once that is all."""
+
+    kcv: bytes
+    have: int
+    key_kcv: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class WrappedKey:
+    """An enciphered key (RFC 5649), and its check value: the public key, or the key check value."""
+
+    wrapped: bytes
+    check: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +193,32 @@ class Client(Connection):
     def load_transport(self, label: str, enc: bytes, mac: bytes, dek: bytes) -> KeyInfo:
         """Load the transport keys of a delivery of blank cards (role so)."""
         return self._make(Op.LOAD_TRANSPORT, [label, enc, mac, dek], lambda info: info.use == Use.TRANSPORT)
+
+    def load_component(self, label: str, number: int, count: int, component: bytes) -> ComponentTaken:
+        """Enter one of the components of a key-encryption key (role so, each another person); the last one makes it."""
+        return ComponentTaken(*self.call(Op.LOAD_COMPONENT, [label, number, count, component]))
+
+    def wrap_key(self, label: str, kek: str) -> WrappedKey:
+        """Encipher an exportable key under a key-encryption key (role so, several persons). Raises NotExportable."""
+        return WrappedKey(*self.call(Op.WRAP_KEY, [label, kek]))
+
+    def unwrap_key(
+        self,
+        kek: str,
+        wrapped: bytes,
+        label: str,
+        kind: Kind | str,
+        use: Use | str,
+        scope: Sequence[str] = (),
+        terms: Terms = NO_TERMS,
+        check: bytes = b"",
+    ) -> KeyInfo:
+        """Take an enciphered key in (role so, several persons). Raises BadWrapping, WrongKey, KeyExists.
+
+        `check`: the public key or key check value that it must have; empty: any.
+        """
+        args = [kek, wrapped, label, str(kind), str(use), list(scope), terms.to_wire(), check]
+        return KeyInfo.from_wire(self.call(Op.UNWRAP_KEY, args))
 
     def _make(self, op: Op, args: list[Any], is_same: Callable[[KeyInfo], bool]) -> KeyInfo:
         """Make a key; when the connection breaks in the middle, find out whether it is there."""

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from cardlink.errors import Malformed
 from cardlink.gp.host_channel import ChannelError
 from hsm_sim import log_key, policy
+from hsm_sim.components import Components
 from hsm_sim.crew import Crew
 from hsm_sim.errors import (
     BadRequest,
@@ -107,6 +108,7 @@ class Hsm:
         self.started = int(clock_s())
         self.quorum = Quorum(random, clock_s)
         self.crew = Crew()
+        self.components = Components(clock_s)
         self._changing = threading.RLock()
         self._meter = Meter(store.state.counts, clock_s)
         for (label, client, day), uses in operation_log.uses.items():
@@ -212,6 +214,7 @@ class Hsm:
             self.log.append("hsm", 0, "zeroise", "ok", str(len(self.state.keys)), "")
             self.log.seal()
             self._store.zeroise()
+            self.components.forget()
             self.is_zeroised = True
             self.log.flush()
 

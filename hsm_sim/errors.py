@@ -88,6 +88,24 @@ class SessionLost(HsmError):
 
 class BadRequest(HsmError):
     """The request breaks the protocol or carries malformed bytes."""
+class NotExportable(HsmError):
+    """The key was not made to leave."""
+
+    code = "not-exportable"
+
+
+class BadWrapping(HsmError):
+    """The enciphered key does not open: it was changed, or it was enciphered under another key."""
+
+    code = "bad-wrapping"
+
+
+class WrongKey(HsmError):
+    """What came out of an enciphered key is not what was named: another kind, length or check value."""
+
+    code = "wrong-key"
+
+
 
     code = "bad-request"
 
@@ -153,6 +171,7 @@ ERRORS: dict[str, type[HsmError]] = {
 def error_from_wire(code: str, detail: str) -> HsmError:
     """The error that a code stands for."""
     return ERRORS.get(code, HsmError)(detail)
+        *(NotExportable, BadWrapping, WrongKey),
 
 
 _OF_CHANNEL: dict[type[ChannelError], type[HsmError]] = {

@@ -19,6 +19,7 @@ P256 = ec.SECP256R1()
 P256_ORDER = int("FFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551", 16)  # FIPS 186-5, SP 800-186
 SCALAR_BYTES = 32
 LABEL_MAX_CHARS = 64
+EXPORTABLE = "exportable"
 REVEAL_PIN = "reveal-pin"
 """What the telling of card PINs is called where it is counted and capped like a key: no key has this label."""
 
@@ -58,15 +59,19 @@ class Use(StrEnum):
     OCSP = "ocsp"  # X.509: signs answers on whether a certificate still counts
     CARD_MASTER = "card-master"
     TRANSPORT = "transport"
+    WRAP = "wrap"  # a key-encryption key: other keys come and go under it (RFC 5649)
 
 
-SIGNING_USES = frozenset(Use) - {Use.CARD_MASTER, Use.TRANSPORT}
+SIGNING_USES = frozenset(Use) - {Use.CARD_MASTER, Use.TRANSPORT, Use.WRAP}
+STAYING_USES = frozenset({Use.ROOT, Use.WRAP})
+"""Keys of these uses never leave, whatever their making said."""
 KINDS_OF_USE: dict[Use, frozenset[Kind]] = {
     **{use: frozenset({Kind.EC_P256}) for use in SIGNING_USES},
     Use.IDENTITY: frozenset({Kind.EC_P256, Kind.ML_DSA_44}),
     Use.AUDIT: frozenset({Kind.ED25519, Kind.EC_P256}),
     Use.CARD_MASTER: frozenset({Kind.AES_256}),
     Use.TRANSPORT: frozenset({Kind.SCP03_SET}),
+    Use.WRAP: frozenset({Kind.AES_256}),
 }
 
 
@@ -99,24 +104,32 @@ def read_state_name(name: str) -> KeyState:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a key is bound to from its making on: from and until when it works (UTC seconds), how often; 0: no bound."""
+    """What a key is bound to from its making on: from and until when it works (UTC seconds), how often; 0: no bound.
+
+    `is_exportable`: it may leave, enciphered under a key-encryption key. Rows without a word on it: it may not.
+    """
 
     not_before: int = 0
     not_after: int = 0
     uses_max: int = 0
+    is_exportable: bool = False
 
-    def to_wire(self) -> list[int]:
+    def to_wire(self) -> list[Any]:
         """As it crosses the socket and lies in the store."""
-        return [self.not_before, self.not_after, self.uses_max]
+        bounds = [self.not_before, self.not_after, self.uses_max]
+        return [*bounds, EXPORTABLE] if self.is_exportable else bounds
 
     @classmethod
     def from_wire(cls, row: list[Any]) -> "Terms":
-        """Read it. Raises BadRequest for anything but three numbers in order."""
-        if len(row) != 3 or not all(type(one) is int and 0 <= one < 1 << 53 for one in row):
+        """Read it. Raises BadRequest for anything but three numbers in order, and the word of exportable keys."""
+        bounds, more = row[:3], row[3:]
+        if len(bounds) != 3 or not all(type(one) is int and 0 <= one < 1 << 53 for one in bounds):
             raise BadRequest("terms are three numbers: not before, not after, uses at most")
-        if row[1] and row[1] <= row[0]:
+        if more not in ([], [EXPORTABLE]):
+            raise BadRequest("terms: unknown words")
+        if bounds[1] and bounds[1] <= bounds[0]:
             raise BadRequest("not after is not after not before")
-        return cls(*row)
+        return cls(bounds[0], bounds[1], bounds[2], bool(more))
 
 
 NO_TERMS = Terms()
@@ -124,7 +137,10 @@ NO_TERMS = Terms()
 
 @dataclass(frozen=True, slots=True)
 class KeyInfo:
-    """What may be known of a key. `public`: X9.62 uncompressed point, else raw; `kcv`: symmetric keys."""
+    """What may be known of a key. `public`: X9.62 uncompressed point, else raw; `kcv`: symmetric keys.
+
+    `is_delivered`: it came from outside, as components or enciphered.
+    """
 
     label: str
     kind: Kind
@@ -136,16 +152,17 @@ class KeyInfo:
     state: KeyState
     terms: Terms = NO_TERMS
     uses: int = 0
+    is_delivered: bool = False
 
     def to_wire(self) -> list[Any]:
         """As it crosses the socket."""
         what = [self.label, str(self.kind), str(self.use), list(self.scope), self.public, self.kcv, self.created]
-        return [*what, str(self.state), self.terms.to_wire(), self.uses]
+        return [*what, str(self.state), self.terms.to_wire(), self.uses, self.is_delivered]
 
     @classmethod
     def from_wire(cls, row: list[Any]) -> "KeyInfo":
         """Read it from the socket."""
-        label, kind, use, scope, public, kcv, created, state, terms, uses = row
+        label, kind, use, scope, public, kcv, created, state, terms, uses, is_delivered = row
         return cls(
             label,
             Kind(kind),
@@ -157,6 +174,7 @@ class KeyInfo:
             KeyState(state),
             Terms.from_wire(terms),
             uses,
+            is_delivered,
         )
 
 
@@ -238,12 +256,16 @@ def make_key(
     secret: bytes,
     state: KeyState = KeyState.ACTIVE,
     terms: Terms = NO_TERMS,
+    *,
+    is_delivered: bool = False,
 ) -> Key:
     """Make a key of a new secret. Raises BadRequest where label, kind, use or secret do not fit."""
     if not label or len(label) > LABEL_MAX_CHARS or not label.isprintable() or label == REVEAL_PIN:
         raise BadRequest(f"label of 1 to {LABEL_MAX_CHARS} printable characters")
     if kind not in KINDS_OF_USE[use]:
         raise BadRequest(f"no key of kind {kind} for use {use}")
+    if terms.is_exportable and use in STAYING_USES:
+        raise BadRequest(f"keys of use {use} never leave")
     sizes = (48, 72, 96) if kind is Kind.SCP03_SET else (SCALAR_BYTES,)
     if len(secret) not in sizes:
         raise BadRequest(f"secret of {len(secret)} bytes for kind {kind}")
@@ -263,7 +285,8 @@ def make_key(
         kcv = key_check_value(secret)
     else:
         kcv = key_check_value(secret[: len(secret) // 3])
-    return Key(KeyInfo(label, kind, use, scope, public, kcv, created, state, terms), secret)
+    info = KeyInfo(label, kind, use, scope, public, kcv, created, state, terms, is_delivered=is_delivered)
+    return Key(info, secret)
 
 
 def new_secret(kind: Kind, random: Callable[[int], bytes]) -> bytes:

@@ -47,6 +47,7 @@ SEAL_EVERY_S = 1.0
 USES_MARKS = (
     *(b',"sign","do","', b',"sign_many","do","', b',"sign_digest","do","'),
     *(b',"open_session","do","', b',"reveal_pin","do","'),
+    *(b',"wrap_key","do","', b',"unwrap_key","do","'),
 )
 UNENDED_MARK = b',"log","unended","'
 DAY_MS = 86_400_000

@@ -9,6 +9,7 @@ from hsm_sim.core import Hsm, Peer, Spec, Target, by_any_label, by_label, no_key
 from hsm_sim.errors import BadRequest, Denied, NoSuchKey
 from hsm_sim.keys import NO_TERMS, STEPS, KeyInfo, KeyState, Kind, Sign, Terms, Use, make_key, new_secret
 from hsm_sim.meter import COUNTED_ACTS, Cap
+from hsm_sim.moving_ops import MOVING_SPECS
 from hsm_sim.people_ops import PEOPLE_SPECS
 from hsm_sim.policy import Op
 from hsm_sim.store import State
@@ -79,7 +80,7 @@ def _load_transport(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> li
     label, enc, mac, dek = args
     if not len(enc) == len(mac) == len(dek):
         raise BadRequest("three keys of one length")
-    return _add(hsm, label, Kind.SCP03_SET, Use.TRANSPORT, [], enc + mac + dek)
+    return _add(hsm, label, Kind.SCP03_SET, Use.TRANSPORT, [], enc + mac + dek, is_delivered=True)
 
 
 def _add(
@@ -91,10 +92,13 @@ def _add(
     secret: bytes,
     terms: Terms = NO_TERMS,
     state: KeyState = KeyState.ACTIVE,
+    *,
+    is_delivered: bool = False,
 ) -> list[Any]:
     if not all(isinstance(one, str) for one in scope):
         raise BadRequest("scope is a list of agency prefixes")
-    key = make_key(label, kind, use, tuple(scope), int(hsm.clock_s()), secret, state, terms)
+    made = int(hsm.clock_s())
+    key = make_key(label, kind, use, tuple(scope), made, secret, state, terms, is_delivered=is_delivered)
     hsm.add_key(key)
     return key.info.to_wire()
 
@@ -194,6 +198,11 @@ def _signed_many(args: list[Any]) -> str:
     return f"{len(args[2])} {hashlib.sha256(b''.join(digests)).hexdigest()[:32]}"
 
 
+def _making(args: list[Any]) -> str:
+    """What the log keeps of a new key: what it is, and whether it may leave."""
+    return " ".join([args[1][:24], args[2][:24], *(str(one)[:16] for one in args[4][3:4])])
+
+
 def _one(args: list[Any]) -> int:
     return 1
 
@@ -207,7 +216,7 @@ SPECS: dict[str, Spec] = {
     Op.STATUS: Spec((), no_key, _status),
     Op.KEYS: Spec((S, I), no_key, _keys),
     Op.INFO: Spec((S,), by_any_label, _info),
-    Op.GENERATE: Spec((S, S, S, L, L, Y), new_key, _generate, lambda args: f"{args[1]} {args[2]}"[:64]),
+    Op.GENERATE: Spec((S, S, S, L, L, Y), new_key, _generate, _making),
     Op.LOAD_TRANSPORT: Spec((S, B, B, B), transport_key, _load_transport),
     Op.SET_STATE: Spec((S, S), by_any_label, _set_state, lambda args: args[1][:16]),
     Op.DESTROY: Spec((S,), by_any_label, _destroy),
@@ -219,5 +228,6 @@ SPECS: dict[str, Spec] = {
     Op.RANDOM: Spec((I,), no_key, _random),
     Op.LOG_HEAD: Spec((), no_key, _log_head),
     **CARD_SPECS,
+    **MOVING_SPECS,
     **PEOPLE_SPECS,
 }

@@ -3,7 +3,7 @@
 from enum import StrEnum
 
 from hsm_sim.errors import Denied
-from hsm_sim.keys import SIGNING_USES, Role, Use
+from hsm_sim.keys import SIGNING_USES, STAYING_USES, Role, Use
 
 
 class Op(StrEnum):
@@ -14,6 +14,9 @@ class Op(StrEnum):
     INFO = "info"
     GENERATE = "generate"
     LOAD_TRANSPORT = "load_transport"
+    LOAD_COMPONENT = "load_component"
+    WRAP_KEY = "wrap_key"
+    UNWRAP_KEY = "unwrap_key"
     SET_STATE = "set_state"
     DESTROY = "destroy"
     SET_CAP = "set_cap"
@@ -54,6 +57,7 @@ ANY_USE: frozenset[Use | None] = frozenset({*Use, None})
 CARD_KEYS: frozenset[Use | None] = frozenset({Use.CARD_MASTER, Use.TRANSPORT})
 EVERYDAY: frozenset[Use | None] = frozenset(SIGNING_USES - {Use.ROOT})
 
+MOVING: frozenset[Use | None] = frozenset(Use) - STAYING_USES
 # Root keys sign only for the security officer: what the doors trust is changed in a ceremony, not by a web process.
 ALLOWED: dict[Op, dict[Role, frozenset[Use | None]]] = {
     Op.STATUS: dict.fromkeys(Role, NO_KEY),
@@ -64,6 +68,9 @@ ALLOWED: dict[Op, dict[Role, frozenset[Use | None]]] = {
     Op.GENERATE: {Role.SO: ANY_USE - {Use.TRANSPORT}},
     Op.LOAD_TRANSPORT: {Role.SO: frozenset({Use.TRANSPORT})},
     Op.SET_STATE: {Role.SO: ANY_USE},
+    Op.LOAD_COMPONENT: {Role.SO: frozenset({Use.WRAP})},
+    Op.WRAP_KEY: {Role.SO: MOVING},
+    Op.UNWRAP_KEY: {Role.SO: MOVING},
     Op.DESTROY: {Role.SO: ANY_USE},
     Op.SET_CAP: {Role.SO: ANY_USE},
     Op.CAPS: {Role.SO: NO_KEY, Role.AUDITOR: NO_KEY, Role.USER: NO_KEY},
@@ -96,9 +103,12 @@ ALLOWED: dict[Op, dict[Role, frozenset[Use | None]]] = {
     Op.REVEAL_PIN: {Role.USER: NO_KEY},
 }
 
-# What one person must not do alone where the store says that it takes several.
+# What one person must not do alone where the store says that it takes several. Components of a key-encryption key are
+# not here: each person enters one alone, and the key begins when enough of them have (`hsm_sim/components.py`).
 _FOR_SEVERAL: dict[Op, frozenset[Use | None]] = {
-    Op.GENERATE: frozenset({Use.ROOT}),
+    Op.GENERATE: STAYING_USES,
+    Op.WRAP_KEY: MOVING,
+    Op.UNWRAP_KEY: MOVING,
     Op.SIGN: frozenset({Use.ROOT}),
     Op.SIGN_MANY: frozenset({Use.ROOT}),
     Op.DESTROY: ANY_USE,

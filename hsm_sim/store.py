@@ -93,11 +93,11 @@ class _Table:
 def _key_row(key: Key) -> list[Any]:
     info = key.info
     what = [str(info.kind), str(info.use), list(info.scope), info.public, info.kcv, info.created]
-    return [*what, str(info.state), info.terms.to_wire(), key.secret]
+    return [*what, str(info.state), info.terms.to_wire(), key.secret, info.is_delivered]
 
 
 def _read_key(label: str, row: list[Any]) -> Key:
-    kind, use, scope, public, kcv, created, state, terms, secret = row
+    kind, use, scope, public, kcv, created, state, terms, secret, *more = row
     info = KeyInfo(
         label,
         Kind(kind),
@@ -109,6 +109,7 @@ def _read_key(label: str, row: list[Any]) -> Key:
         read_state_name(state),
         Terms.from_wire(terms),
     )
+        is_delivered=bool(more and more[0]),  # stores written before that was kept have no word on it
     return Key(info, secret)
 
 

@@ -64,6 +64,20 @@ HELP: Mapping[str, tuple[str, str]] = {
     "new-pin-file": ("tệp chứa PIN của người mới", "file with the new person's PIN"),
     "proposals": ("việc đang chờ đủ người đồng ý", "what waits for persons"),
     "approve": ("đồng ý một việc đang chờ", "agree to what waits"),
+    "load-component": (
+        "nhập một thành phần của khóa mã hóa khóa; mỗi thành phần do một người khác nhau nhập",
+        "enter one component of a key-encryption key; each by another person",
+    ),
+    "number": ("thành phần thứ mấy", "which component"),
+    "of": ("khóa này có mấy thành phần: 2 hoặc 3", "how many components the key has: 2 or 3"),
+    "kcv": (
+        "giá trị kiểm tra ghi kèm thành phần (6 chữ số hex); sai thì không gửi",
+        "check value that came with the component (6 hex digits); where it differs nothing is sent",
+    ),
+    "component-file": (
+        "tệp chứa thành phần, 64 chữ số hex (mặc định: gõ vào, không hiện)",
+        "file with the component, 64 hex digits (default: typed, not shown)",
+    ),
     "proposal": ("8 chữ số đầu của đề nghị trở lên", "8 or more first digits of the proposal"),
     "log-head": (
         "đầu nhật ký và khóa niêm phong, để kiểm soát viên giữ",
@@ -135,6 +149,15 @@ ERRORS: Mapping[str, tuple[str, str]] = {
     "wrong-pin": ("sai PIN", "wrong PIN"),
     "pin-locked": ("PIN đã bị khóa", "the PIN is locked"),
     "no-such-key": ("không có khóa này, hoặc khóa không dùng được lúc này", "no such key, or it does not work now"),
+    "not-exportable": ("khóa này không được tạo để mang đi", "this key was not made to leave"),
+    "bad-wrapping": (
+        "khóa mã hóa này không mở được: đã bị sửa, hoặc mã hóa bằng khóa khác",
+        "the enciphered key does not open: it was changed, or enciphered under another key",
+    ),
+    "wrong-key": (
+        "mở được, nhưng không phải khóa đã nêu: khác loại, khác độ dài hoặc khác giá trị kiểm tra",
+        "it opens and is not the key that was named: another kind, length or check value",
+    ),
     "capped": ("đã dùng khóa đến giới hạn", "the key was used as often as it may be"),
     "needs-quorum": ("việc này cần thêm người đồng ý", "this takes more persons"),
     "busy": ("HSM đang bận", "the HSM is busy"),
@@ -200,6 +223,15 @@ SAID: Mapping[str, tuple[str, str]] = {
     ),
     "backed-up": (
         "đã sao lưu {keys} khóa vào {path}\nSHA-256 {digest}\nbộ phần bí mật số {split}",
+    "not-exportable": (
+        "việc mang đi phải định khi tạo khóa; khóa này thì thay bằng khóa mới ở nơi mới",
+        "that a key may leave is said when it is made; replace this one by a new key at the new place",
+    ),
+    "bad-wrapping": (
+        "so giá trị kiểm tra của khóa mã hóa ở hai nơi; lấy lại tệp",
+        "compare the check values of the key-encryption key at both places; get the file again",
+    ),
+    "wrong-key": ("hỏi nơi gửi: loại khóa và giá trị kiểm tra", "ask who sent it: kind of key and check value"),
         "{keys} keys copied to {path}\nSHA-256 {digest}\nshare set {split}",
     ),
     "restored": ("đã dựng lại {keys} khóa trong {path}", "{keys} keys restored in {path}"),
@@ -214,6 +246,14 @@ LOG_KEY_CHANGED = (
     "dòng {line}: khóa niêm phong mới {key}",
     "line {line}: new key that seals, {key}",
 )
+    "component-taken": (
+        "đã nhận thành phần {number}/{count}, giá trị kiểm tra {kcv}; đã có {have} trên {count}",
+        "component {number}/{count} taken, check value {kcv}; {have} of {count} are there",
+    ),
+    "kek-made": (
+        "đủ thành phần: khóa {label} đã có, giá trị kiểm tra {kcv}",
+        "all components are there: key {label} is made, check value {kcv}",
+    ),
 LOG_KEY_DOUBTED = (
     "dòng {line}: khóa niêm phong mới {key}; khóa cũ đã vào tay người khác sau dòng {after}",
     "line {line}: new key that seals, {key}; the old one was in other hands after line {after}",

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from hsm_process import PINS, SECRET, HsmProcess
 
+from cardlink.gp.keys import key_check_value
+from hsm_sim.__main__ import main
 from hsm_sim.client import Client, HsmGone, KeyState, NeedsQuorum
 from hsm_sim.keys import Role
 
@@ -257,3 +259,33 @@ def wait_for(path: Path) -> None:
     while not path.exists() and time.monotonic() < ends_s:
         time.sleep(0.01)
     assert path.exists()
+
+
+def test_two_officers_enter_a_key_encryption_key_each_a_component(
+    desk: Desk, hsm: HsmProcess, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = bytes(range(32)), bytes(range(100, 132))  # made up, for tests alone
+    files = {}
+    for name, value in (("Lan", first), ("Minh", second)):
+        files[name] = tmp_path / f"{name}.component"
+        files[name].write_text(value.hex() + "\n")
+
+    def enter(name: str, number: int, *words: str) -> tuple[int, str]:
+        asked = ["load-component", "kek-1", "--number", str(number), "--of", "2", *words]
+        code = main(["--lang", "en", *desk.officer(name, *asked, "--component-file", str(files[name]))])
+        told = capsys.readouterr()
+        return code, told.out + told.err
+
+    code, told = enter("Lan", 1, "--kcv", "000000")
+    assert (code, "wrong-key" in told, "nothing was sent" in told) == (1, True, True)
+    kcv = key_check_value(first).hex().upper()
+    assert enter("Lan", 1, "--kcv", kcv) == (0, f"component 1/2 taken, check value {kcv}; 1 of 2 are there\n")
+    code, told = enter("Lan", 2)
+    assert (code, "each person enters one" in told) == (1, True)
+    code, told = enter("Minh", 2)
+    whole = key_check_value(bytes(a ^ b for a, b in zip(first, second, strict=True)))
+    assert (code, told.splitlines()[1]) == (
+        0,
+        f"all components are there: key kek-1 is made, check value {whole.hex().upper()}",
+    )
+    assert f"kek-1\taes-256\twrap\t-\tactive\t0\tkcv={whole.hex()}" in desk.do("Lan", "keys")

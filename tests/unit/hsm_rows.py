@@ -1,5 +1,6 @@
 """Every operation of the HSM, and how it is asked for; for tests that go through all of them."""
 
+import contextlib
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,8 +12,10 @@ from cardlink.gp.keys import derive_card_keys, key_check_value
 from cardlink.gp.scp03 import StaticKeys
 from cardlink.iso7816.apdu import Command
 from hsm_sim.core import Hsm, Peer
+from hsm_sim.errors import KeyExists
 from hsm_sim.keys import Role
 from hsm_sim.policy import Op
+from hsm_sim.wrapping import wrap
 
 TRANSPORT = StaticKeys(*(bytes(range(start, start + 16)) for start in (0, 16, 32)))  # made up, for tests alone
 SO, LAN, MINH = Peer(Role.SO, 0), Peer(Role.SO, 0, "Lan"), Peer(Role.SO, 0, "Minh")
@@ -75,6 +78,18 @@ def proposal(op: str, args: Sequence[Any], *, is_agreed: bool = True) -> Prepare
     return prepare
 
 
+def with_component(scene: Scene) -> None:
+    with contextlib.suppress(KeyExists):
+        scene.hsm.call(LAN, "load_component", ["kek-2", 1, 2, bytes(31) + b"\1"])
+
+
+def with_wrapped(scene: Scene) -> None:
+    keys = scene.hsm.state.keys
+    wrapped = wrap(keys["kek"].secret, keys["movable"])
+    with contextlib.suppress(KeyExists):  # once it is there it cannot be proposed again, so nothing is carried out
+        proposal("unwrap_key", ["kek", wrapped, "moved", "ec-p256", "card", [], [0, 0, 0], b""])(scene)
+
+
 @dataclass(frozen=True)
 class Row:
     """How an operation is asked for. `changes`: it changes the store; `again`: how one that was done is refused."""
@@ -114,6 +129,13 @@ ROWS: dict[str, Row] = {
     Op.INFO: reads(USER, "signer"),
     Op.GENERATE: changes(SO, "new", "ec-p256", "card", ["H49"], [0, 0, 0], True, again="key-exists"),
     Op.LOAD_TRANSPORT: changes(SO, "batch-2", bytes(16), bytes(16), bytes(16), again="key-exists"),
+    Op.LOAD_COMPONENT: Row(
+        MINH, lambda scene: ["kek-2", 2, 2, b"\1" * 32], with_component, changes=True, again="key-exists"
+    ),
+    Op.WRAP_KEY: by_two("wrap_key", "movable", "kek", changes=False),
+    Op.UNWRAP_KEY: Row(
+        LAN, lambda scene: [scene.nonce], with_wrapped, changes=True, again="denied", agreed="unwrap_key"
+    ),
     Op.SET_STATE: changes(SO, "signer", "suspended", again="bad-request"),
     Op.DESTROY: by_two("destroy", "old", again="bad-request"),
     Op.SET_CAP: by_two("set_cap", "signer", 0, 1000),

@@ -150,6 +150,7 @@ def test_nothing_that_is_told_of_a_key_holds_its_secret(hsm: Hsm) -> None:
 OFFICERS_ALONE = {
     *(Op.SET_STATE, Op.DESTROY, Op.SET_CAP, Op.SET_PIN, Op.ADD_PERSON, Op.REMOVE_PERSON, Op.SET_PERSONS_NEEDED),
     *(Op.PROPOSE, Op.APPROVE, Op.CARRY_OUT, Op.ROTATE_LOG_KEY),
+    *(Op.LOAD_COMPONENT, Op.WRAP_KEY, Op.UNWRAP_KEY),
 }
 MAY = {
     (Role.SO, Op.GENERATE),

@@ -44,6 +44,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
         *(("root-1", "ec-p256", "root"), ("master", "aes-256", "card-master")),
     ):
         hsm.call(SO, "generate", [label, kind, use, [], [0, 0, 0], True])
+    hsm.call(SO, "generate", ["kek", "aes-256", "wrap", [], [0, 0, 0], True])
+    hsm.call(SO, "generate", ["movable", "ec-p256", "card", [], [0, 0, 0, "exportable"], True])
     hsm.call(SO, "set_state", ["old", "compromised"])
     hsm.call(SO, "load_transport", ["batch", TRANSPORT.enc, TRANSPORT.mac, TRANSPORT.dek])
     for name in ("Lan", "Minh"):
@@ -93,7 +95,7 @@ def view(state: State, base: State) -> dict[str, Any]:
 
 
 def uses(hsm: Hsm) -> dict[str, int]:
-    return {label: hsm.uses_of(label) for label in ("signer", "ca", "root-1", "batch", REVEAL_PIN)}
+    return {label: hsm.uses_of(label) for label in ("signer", "ca", "root-1", "batch", "kek", REVEAL_PIN)}
 
 
 @dataclass

@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.keywrap import aes_key_wrap_with_padding
 from hsm_world import HsmWorld
 
 from hsm_sim.core import Hsm, Peer
 from hsm_sim.errors import BadRequest, Denied, HsmError, NeedsQuorum, PinLocked, WrongPin
-from hsm_sim.keys import KeyState, Role
+from hsm_sim.keys import KeyState, Kind, Role, Use, make_key
 from hsm_sim.quorum import PROPOSAL_S, PROPOSALS_MAX, Quorum, operation_hash
 
 SO = Peer(Role.SO, 0)
@@ -22,6 +23,8 @@ def hsm(tmp_path: Path) -> Any:
     opened = HsmWorld(tmp_path).open()
     opened.call(SO, "generate", ROOT)
     opened.call(SO, "generate", ["key", "ec-p256", "card", [], [0, 0, 0], True])
+    opened.call(SO, "generate", ["movable", "ec-p256", "card", [], [0, 0, 0, "exportable"], True])
+    opened.add_key(make_key("kek", Kind.AES_256, Use.WRAP, (), 0, KEK))
     for person in (LAN, MINH):
         opened.call(SO, "add_person", [person.name, "so", "mat-khau-" + person.name])
     opened.call(SO, "set_persons_needed", [2])
@@ -41,6 +44,8 @@ def agreed(hsm: Hsm, op: str, args: list[Any]) -> Any:
     return hsm.call(LAN, "carry_out", [nonce])
 
 
+KEK = bytes(range(32))  # made up, for tests alone
+WRAPPED = aes_key_wrap_with_padding(KEK, bytes(range(32, 64)))
 SEVERAL: list[tuple[str, list[Any]]] = [
     ("sign", ["root-1", "root", b"trust list"]),
     ("sign_many", ["root-1", "root", [b"trust list"]]),
@@ -51,6 +56,9 @@ SEVERAL: list[tuple[str, list[Any]]] = [
     ("add_person", ["Hoa", "so", "mat-khau-Hoa"]),
     ("remove_person", ["Minh"]),
     ("set_persons_needed", [1]),
+    ("generate", ["kek-2", "aes-256", "wrap", [], [0, 0, 0], True]),
+    ("wrap_key", ["movable", "kek"]),
+    ("unwrap_key", ["kek", WRAPPED, "moved", "aes-256", "card-master", [], [0, 0, 0], b""]),
 ]
 
 
