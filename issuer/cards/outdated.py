@@ -87,7 +87,8 @@ def _pressing(keys: KeysAtFault) -> list[tuple[str, Why]]:
 def _progress(session: Session, keys: KeysAtFault, label: str, why: Why, within: ColumnElement[bool]) -> Progress:
     waits = select(func.count()).select_from(Card).where(is_outdated(keys, label), within)
     of_key = select(func.count(CardUpdate.card_id.distinct())).join(CardUpdateCause).join(Card)
-    done = of_key.where(CardUpdate.ended.is_not(None), CardUpdateCause.label == label, within)
+    is_cause = and_(CardUpdateCause.label == label, CardUpdateCause.why != Why.REPLACED)
+    done = of_key.where(CardUpdate.ended.is_not(None), is_cause, within)
     return Progress(label, why, session.scalar(waits) or 0, session.scalar(done) or 0)
 
 

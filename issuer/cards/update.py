@@ -118,9 +118,9 @@ def may_be_updated(context: Context) -> None:
 
 def _is_overtaken(session: Session, row: CardUpdate, causes: Iterable[Cause], now: datetime) -> bool:
     """Whether more is due by now than the open update does, or what it has signed has fallen itself meanwhile."""
-    query = select(CardUpdateCause.what, CardUpdateCause.label).where(CardUpdateCause.update_id == row.id)
-    known = {(what, label) for what, label in session.execute(query)}
-    if any((one.what, one.label) not in known for one in causes):
+    query = select(CardUpdateCause).where(CardUpdateCause.update_id == row.id)
+    known = {(one.what, one.label, one.why) for one in session.scalars(query)}
+    if any((one.what, one.label, one.why) not in known for one in causes):
         return True
     if row.masters and row.masters[-1][0] != masters.current(session):
         return True
@@ -201,6 +201,7 @@ def _failed(job: Job, work: UpdateWork, why: str) -> Refused:
 def _finish(work: UpdateWork) -> Done:
     """From here on the register says what the card bears, in one transaction; doors follow with the next trust list."""
     now, renewal = work.clock(), work.renewal
+    work.hsm.end_job(str(renewal.update_id))  # nobody opens a channel to the card for it any more
     with database.transaction(work.factory) as session:
         work.journal.hold(session.connection())
         card = lifecycle.find(session, work.subject.card_id, locked=True)
