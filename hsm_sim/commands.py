@@ -12,13 +12,13 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from cardlink.gp.keys import key_check_value
 from typing import Any
 
-from hsm_sim.components import COMPONENT_BYTES
-from hsm_sim.components import check as check_component
+from cardlink.gp.keys import key_check_value
 from hsm_sim import backup, texts
 from hsm_sim.client import Client, LogHead, Proposal
+from hsm_sim.components import COMPONENT_BYTES
+from hsm_sim.components import check as check_component
 from hsm_sim.core import Hsm, Peer
 from hsm_sim.errors import BadRequest, HsmGone, WrongKey, error_from_wire
 from hsm_sim.frames import FrameSocket
@@ -76,11 +76,6 @@ def add_officers(hsm: Hsm, officers: Mapping[str, str]) -> None:
     """Let the further officers of a new store log in."""
     peer = Peer(Role.SO, os.getuid())
     for name, pin in officers.items():
-    component = command("load-component", _load_component, Role.SO, "label")
-    component.add_argument("--number", type=int, required=True, metavar="N", help=help_of("number"))
-    component.add_argument("--of", type=int, required=True, choices=(2, 3), help=help_of("of"))
-    component.add_argument("--kcv", metavar="HEX", help=help_of("kcv"))
-    component.add_argument("--component-file", type=Path, help=help_of("component-file"))
         hsm.call(peer, "add_person", [name, str(Role.SO), pin])
 
 
@@ -121,6 +116,11 @@ def add_to(parsers: Any, help_of: Callable[[str], str], lang: str) -> None:
     needed.add_argument("number", type=int, metavar=help_of("NUMBER"), help=help_of("persons-needed"))
     command("proposals", _proposals, Role.SO)
     command("approve", _approve, Role.SO, "proposal")
+    component = command("load-component", _load_component, Role.SO, "label")
+    component.add_argument("--number", type=int, required=True, metavar="N", help=help_of("number"))
+    component.add_argument("--of", type=int, required=True, choices=(2, 3), help=help_of("of"))
+    component.add_argument("--kcv", metavar="HEX", help=help_of("kcv"))
+    component.add_argument("--component-file", type=Path, help=help_of("component-file"))
     command("log-head", _log_head, Role.AUDITOR)
     rotate = command("rotate-log-key", _rotate_log_key, Role.SO)
     rotate.add_argument("--compromised-after", type=int, metavar="LINE", help=help_of("compromised-after"))
@@ -223,24 +223,6 @@ def _persons(args: argparse.Namespace) -> int:
     with _client(args) as client:
         for one in client.persons():
             print(one.name, one.role, one.tries, sep="\t")
-def _load_component(args: argparse.Namespace) -> int:
-    """Enter one component of a key-encryption key."""
-    try:
-        value = bytes.fromhex(_read_share(args.component_file))
-    except ValueError as error:
-        raise BadRequest(f"a component is {2 * COMPONENT_BYTES} hex digits") from error
-    check_component(args.number, args.of, value)
-    if args.kcv is not None and key_check_value(value).hex() != args.kcv.lower():
-        raise WrongKey(f"--kcv {args.kcv[:8]}: mistyped, or another component; nothing was sent")
-    with _client(args) as client:
-        taken = client.load_component(args.label, args.number, args.of, value)
-    kcv = taken.kcv.hex().upper()
-    _say(args, "component-taken", number=args.number, count=args.of, kcv=kcv, have=taken.have)
-    if taken.key_kcv:
-        _say(args, "kek-made", label=args.label, kcv=taken.key_kcv.hex().upper())
-    return 0
-
-
     return 0
 
 
@@ -278,6 +260,24 @@ def _approve(args: argparse.Namespace) -> int:
         print(found[0].op, _shown(found[0].args), sep="\t")
         after = client.approve(found[0])
     _say(args, "approved", have=len(after.persons), needed=after.needed)
+    return 0
+
+
+def _load_component(args: argparse.Namespace) -> int:
+    """Enter one component of a key-encryption key."""
+    try:
+        value = bytes.fromhex(_read_share(args.component_file))
+    except ValueError as error:
+        raise BadRequest(f"a component is {2 * COMPONENT_BYTES} hex digits") from error
+    check_component(args.number, args.of, value)
+    if args.kcv is not None and key_check_value(value).hex() != args.kcv.lower():
+        raise WrongKey(f"--kcv {args.kcv[:8]}: mistyped, or another component; nothing was sent")
+    with _client(args) as client:
+        taken = client.load_component(args.label, args.number, args.of, value)
+    kcv = taken.kcv.hex().upper()
+    _say(args, "component-taken", number=args.number, count=args.of, kcv=kcv, have=taken.have)
+    if taken.key_kcv:
+        _say(args, "kek-made", label=args.label, kcv=taken.key_kcv.hex().upper())
     return 0
 
 
