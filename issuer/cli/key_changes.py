@@ -156,6 +156,8 @@ def _bury(
         print(made)
     dead = f"{done.since.astimezone():%d/%m/%Y %H:%M}"
     desk.say("cli.keys.audit_buried", since=dead, size=done.last.size, root=done.last.root.hex())
+    if kept is None:
+        desk.say("cli.keys.audit_own")
     desk.say("cli.keys.audit_withdrawn", count=len(done.withdrawn), size=done.checkpoint.size)
     desk.say("cli.keys.audit_told")
     for key in done.keys:

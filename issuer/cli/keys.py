@@ -104,6 +104,7 @@ def show_status(context: typer.Context) -> None:
         unused = key_labels.unused(session, hsm)
         over = rotation.over(session, desk.now())
         is_due = trust_list.is_due(session, desk.now())
+        roots = [label for label, _ in revocation.due(session, desk.now()) if ca.find(session, label).kind == ca.ROOT]
     states = {one.label: one for one in hsm.keys()}  # noqa: SIM118 - a call, not a mapping
     working = [states[label] for label in over if label in states and states[label].state == key_labels.ACTIVE]
     rows = [(one, "cli.keys.unused") for one in unused] + [(one, "cli.keys.still_signs") for one in working]
@@ -113,6 +114,8 @@ def show_status(context: typer.Context) -> None:
     )
     if is_due:
         desk.say("cli.keys.due")
+    for label in roots:
+        desk.say("cli.keys.root_list_due", label=label)
     if not rows:
         desk.say("cli.keys.in_order")
 

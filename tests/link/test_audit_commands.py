@@ -102,6 +102,7 @@ def test_the_key_falls_and_vouches_for_nothing_after_the_last_believed_checkpoin
     size, root = noted.read_text().splitlines()[1:3]
     assert f"last believed checkpoint: {size} rows" in told
     assert "1 later checkpoints of the old key were taken out" in told
+    assert "our own database" not in told
     assert (tmp_path / "gone.txt").read_text() == made.note
     assert (room.state_of(said[1]), room.state_of(label)) == ("active", "compromised")
     keys = room.type("audit", "key", officer=None).splitlines()
