@@ -80,14 +80,6 @@ class KeyExists(HsmError):
     code = "key-exists"
 
 
-class SessionLost(HsmError):
-    """The SCP03 session is gone: it ends with its connection, with the process, and at the first wrong answer."""
-
-    code = "session-lost"
-
-
-class BadRequest(HsmError):
-    """The request breaks the protocol or carries malformed bytes."""
 class NotExportable(HsmError):
     """The key was not made to leave."""
 
@@ -106,6 +98,14 @@ class WrongKey(HsmError):
     code = "wrong-key"
 
 
+class SessionLost(HsmError):
+    """The SCP03 session is gone: it ends with its connection, with the process, and at the first wrong answer."""
+
+    code = "session-lost"
+
+
+class BadRequest(HsmError):
+    """The request breaks the protocol or carries malformed bytes."""
 
     code = "bad-request"
 
@@ -163,6 +163,7 @@ ERRORS: dict[str, type[HsmError]] = {
             SessionLost,
             BadRequest,
         ),
+        *(NotExportable, BadWrapping, WrongKey),
         *(LogFull, LogBroken, StoreSealed, WrongCryptogram, WrongAnswer, HsmGone),
     )
 }
@@ -171,7 +172,6 @@ ERRORS: dict[str, type[HsmError]] = {
 def error_from_wire(code: str, detail: str) -> HsmError:
     """The error that a code stands for."""
     return ERRORS.get(code, HsmError)(detail)
-        *(NotExportable, BadWrapping, WrongKey),
 
 
 _OF_CHANNEL: dict[type[ChannelError], type[HsmError]] = {

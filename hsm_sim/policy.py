@@ -56,8 +56,8 @@ NO_KEY = frozenset({None})
 ANY_USE: frozenset[Use | None] = frozenset({*Use, None})
 CARD_KEYS: frozenset[Use | None] = frozenset({Use.CARD_MASTER, Use.TRANSPORT})
 EVERYDAY: frozenset[Use | None] = frozenset(SIGNING_USES - {Use.ROOT})
-
 MOVING: frozenset[Use | None] = frozenset(Use) - STAYING_USES
+
 # Root keys sign only for the security officer: what the doors trust is changed in a ceremony, not by a web process.
 ALLOWED: dict[Op, dict[Role, frozenset[Use | None]]] = {
     Op.STATUS: dict.fromkeys(Role, NO_KEY),
@@ -67,10 +67,10 @@ ALLOWED: dict[Op, dict[Role, frozenset[Use | None]]] = {
     Op.ROTATE_LOG_KEY: {Role.SO: NO_KEY},
     Op.GENERATE: {Role.SO: ANY_USE - {Use.TRANSPORT}},
     Op.LOAD_TRANSPORT: {Role.SO: frozenset({Use.TRANSPORT})},
-    Op.SET_STATE: {Role.SO: ANY_USE},
     Op.LOAD_COMPONENT: {Role.SO: frozenset({Use.WRAP})},
     Op.WRAP_KEY: {Role.SO: MOVING},
     Op.UNWRAP_KEY: {Role.SO: MOVING},
+    Op.SET_STATE: {Role.SO: ANY_USE},
     Op.DESTROY: {Role.SO: ANY_USE},
     Op.SET_CAP: {Role.SO: ANY_USE},
     Op.CAPS: {Role.SO: NO_KEY, Role.AUDITOR: NO_KEY, Role.USER: NO_KEY},

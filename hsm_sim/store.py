@@ -108,8 +108,8 @@ def _read_key(label: str, row: list[Any]) -> Key:
         created,
         read_state_name(state),
         Terms.from_wire(terms),
-    )
         is_delivered=bool(more and more[0]),  # stores written before that was kept have no word on it
+    )
     return Key(info, secret)
 
 

@@ -200,6 +200,15 @@ HINTS: Mapping[str, tuple[str, str]] = {
         "chờ đến giây hoặc ngày sau, hoặc nâng giới hạn: hsm-sim cap",
         "wait for the next second or day, or raise the cap: hsm-sim cap",
     ),
+    "not-exportable": (
+        "việc mang đi phải định khi tạo khóa; khóa này thì thay bằng khóa mới ở nơi mới",
+        "that a key may leave is said when it is made; replace this one by a new key at the new place",
+    ),
+    "bad-wrapping": (
+        "so giá trị kiểm tra của khóa mã hóa ở hai nơi; lấy lại tệp",
+        "compare the check values of the key-encryption key at both places; get the file again",
+    ),
+    "wrong-key": ("hỏi nơi gửi: loại khóa và giá trị kiểm tra", "ask who sent it: kind of key and check value"),
     "zeroised": ("dựng lại từ bản sao lưu: hsm-sim restore", "restore a backup: hsm-sim restore"),
     "bad-secret": ("xem: hsm-sim serve --help", "see: hsm-sim serve --help"),
 }
@@ -214,6 +223,14 @@ SAID: Mapping[str, tuple[str, str]] = {
         "cần {needed} người. Người khác gõ: hsm-sim approve {proposal}\nbăm của việc này: {digest}",
         "takes {needed} persons. The others type: hsm-sim approve {proposal}\nhash of the operation: {digest}",
     ),
+    "component-taken": (
+        "đã nhận thành phần {number}/{count}, giá trị kiểm tra {kcv}; đã có {have} trên {count}",
+        "component {number}/{count} taken, check value {kcv}; {have} of {count} are there",
+    ),
+    "kek-made": (
+        "đủ thành phần: khóa {label} đã có, giá trị kiểm tra {kcv}",
+        "all components are there: key {label} is made, check value {kcv}",
+    ),
     "approved": ("đã có {have} trên {needed} người", "{have} of {needed} persons"),
     "share-taken": ("đã nhận phần bí mật: {have} trên {needed}", "share taken: {have} of {needed}"),
     "opened": ("đủ {needed} phần: HSM đã mở", "{needed} shares: the HSM is open"),
@@ -223,15 +240,6 @@ SAID: Mapping[str, tuple[str, str]] = {
     ),
     "backed-up": (
         "đã sao lưu {keys} khóa vào {path}\nSHA-256 {digest}\nbộ phần bí mật số {split}",
-    "not-exportable": (
-        "việc mang đi phải định khi tạo khóa; khóa này thì thay bằng khóa mới ở nơi mới",
-        "that a key may leave is said when it is made; replace this one by a new key at the new place",
-    ),
-    "bad-wrapping": (
-        "so giá trị kiểm tra của khóa mã hóa ở hai nơi; lấy lại tệp",
-        "compare the check values of the key-encryption key at both places; get the file again",
-    ),
-    "wrong-key": ("hỏi nơi gửi: loại khóa và giá trị kiểm tra", "ask who sent it: kind of key and check value"),
         "{keys} keys copied to {path}\nSHA-256 {digest}\nshare set {split}",
     ),
     "restored": ("đã dựng lại {keys} khóa trong {path}", "{keys} keys restored in {path}"),
@@ -246,14 +254,6 @@ LOG_KEY_CHANGED = (
     "dòng {line}: khóa niêm phong mới {key}",
     "line {line}: new key that seals, {key}",
 )
-    "component-taken": (
-        "đã nhận thành phần {number}/{count}, giá trị kiểm tra {kcv}; đã có {have} trên {count}",
-        "component {number}/{count} taken, check value {kcv}; {have} of {count} are there",
-    ),
-    "kek-made": (
-        "đủ thành phần: khóa {label} đã có, giá trị kiểm tra {kcv}",
-        "all components are there: key {label} is made, check value {kcv}",
-    ),
 LOG_KEY_DOUBTED = (
     "dòng {line}: khóa niêm phong mới {key}; khóa cũ đã vào tay người khác sau dòng {after}",
     "line {line}: new key that seals, {key}; the old one was in other hands after line {after}",
