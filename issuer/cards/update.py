@@ -201,7 +201,6 @@ def _failed(job: Job, work: UpdateWork, why: str) -> Refused:
 def _finish(work: UpdateWork) -> Done:
     """From here on the register says what the card bears, in one transaction; doors follow with the next trust list."""
     now, renewal = work.clock(), work.renewal
-    work.hsm.end_job(str(renewal.update_id))  # nobody opens a channel to the card for it any more
     with database.transaction(work.factory) as session:
         work.journal.hold(session.connection())
         card = lifecycle.find(session, work.subject.card_id, locked=True)
