@@ -13,6 +13,9 @@ import pkcs11
 from pkcs11 import Slot, TokenFlag
 
 from issuer.config import TOKEN_LABEL_BYTES, Secret
+from issuer.trust.pkcs11_link import error_of
+from issuer.trust.pkcs11_login import load
+from issuer.trust.pkcs11_wire import Refused
 from issuer.trust.port import HsmError
 
 WAIT_S = 60.0
@@ -29,20 +32,20 @@ def set_up(module: str, label: str, so_pin: Secret, pin: Secret) -> None:
     except (subprocess.TimeoutExpired, cbor2.CBORDecodeError) as error:
         raise HsmError("hsm.hsm_gone", detail=f"{module} did not answer") from error
     if code:
-        raise HsmError(f"hsm.{code}", detail=detail)
+        raise error_of(code, detail)
 
 
 def _set_up(module: str, label: str, so_pin: str, pin: str) -> tuple[str, str]:
     """The error's code and detail; an empty code when it is done."""
     try:
-        library = pkcs11.lib(module)
+        library = load(module)
         slots = library.get_slots(token_present=True)
         tokens = [(slot, slot.get_token()) for slot in slots]
         if any(token.label == label for _, token in tokens):
-            return "token_exists", label
+            return "token-exists", label
         free = [slot for slot, token in tokens if not token.flags & TokenFlag.TOKEN_INITIALIZED]
         if not free:
-            return "no_free_token", module
+            return "no-free-token", module
         answer = _init_token(module, free[0], label, so_pin)
         if answer != CKR_OK:
             return "error", f"C_InitToken: {answer:08X}"
@@ -50,6 +53,8 @@ def _set_up(module: str, label: str, so_pin: str, pin: str) -> tuple[str, str]:
         session = library.get_token(token_label=label).open(rw=True, so_pin=so_pin)
         session.init_pin(pin)
         session.close()
+    except Refused as refused:
+        return refused.code, refused.detail
     except pkcs11.PKCS11Error as error:
         return "error", f"{type(error).__name__} {error}".strip()
     return "", ""

@@ -22,6 +22,7 @@ from issuer.config import Secret
 from issuer.messages.catalogue import hint, text
 from issuer.trust.pkcs11 import Ceremony, Pkcs11
 from issuer.trust.pkcs11_link import Login, Worker
+from issuer.trust.pkcs11_token import set_up
 from issuer.trust.port import HsmError
 
 BATCH, SIGNER = "batch-1", "card-H38-1"
@@ -121,6 +122,7 @@ def test_a_path_that_is_no_module_is_said(tokens: Tokens, tmp_path: Path) -> Non
     for path in (str(tmp_path / "none.so"), __file__):
         worker = Worker(Login(path, TOKEN, tokens.user_pin, False, True))
         assert path in refusal(lambda worker=worker: worker.call("keys"), "no_module")  # type: ignore[misc]  # bound
+    assert path in refusal(lambda: set_up(path, TOKEN, tokens.so_pin, tokens.user_pin), "no_module")
 
 
 def test_a_token_that_is_not_there_is_said_with_those_that_are(tokens: Tokens) -> None:
