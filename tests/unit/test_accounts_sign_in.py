@@ -21,14 +21,24 @@ PASSWORD = "một câu dài dễ nhớ"
 ADDRESS = "192.0.2.7"
 
 
-@pytest.fixture
-def factory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SessionFactory:
-    factory = make_factory(tmp_path)
+@pytest.fixture(scope="module")
+def with_hoa(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The file of a database with one user, who has chosen a password: to hash it takes its time on purpose."""
+    folder = tmp_path_factory.mktemp("with-hoa")
+    factory = make_factory(folder)
     with database.transaction(factory) as session:
         users.add(session, SETUP, "hoa", "Nguyễn Thị Hoa", [Grant(Role.HR, "H38")], NOW)
         token = invitations.invite(session, SETUP, "hoa", NOW)
     invitations.accept(factory, token, PASSWORD, NOW)
-    return factory
+    factory.kw["bind"].dispose()  # the last connection takes the write-ahead log into the file
+    return (folder / "centre.db").read_bytes()
+
+
+@pytest.fixture
+def factory(tmp_path: Path, with_hoa: bytes) -> SessionFactory:
+    path = tmp_path / "centre.db"
+    path.write_bytes(with_hoa)
+    return database.session_factory(database.engine_at(f"sqlite:///{path}"))
 
 
 def attempt(factory: SessionFactory, password: str, login: str = "hoa", seconds: int = 0) -> Welcome | TurnedAway:
