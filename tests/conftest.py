@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
@@ -37,6 +38,12 @@ def virtual() -> Iterator[VirtualReader]:
             del os.environ["PCSCLITE_CSOCK_NAME"]
         else:
             os.environ["PCSCLITE_CSOCK_NAME"] = before
+
+
+def pytest_configure() -> None:
+    """An example of hypothesis that takes for ever fails; one that waits for a processor does not."""
+    settings.register_profile("suite", deadline=10_000, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("suite")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
