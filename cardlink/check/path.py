@@ -6,6 +6,7 @@ issued the certificate itself: the path is one step.
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Final, TypeVar
 from uuid import UUID
 
@@ -120,7 +121,7 @@ def find_anchor(
     found: tuple[Anchor, x509.Certificate] | None = None
     for anchor in anchors:
         try:
-            authority = load_certificate(anchor.certificate)
+            authority = _load_anchor(anchor.certificate)
         except Malformed:  # an anchor that nobody can read signs nothing; the others still do
             continue
         if authority.subject != certificate.issuer:
@@ -146,6 +147,12 @@ def find_anchor(
     if certificate.subject == certificate.issuer:
         return Refused(Reason.SELF_SIGNED, "certificate")
     return Refused(Reason.UNKNOWN_SIGNER, f"certificate by {certificate.issuer.rfc4514_string()}")
+
+
+@lru_cache(maxsize=512)
+def _load_anchor(der: bytes) -> x509.Certificate:
+    """The certificate of an anchor: the same ones are looked through for every card."""
+    return load_certificate(der)
 
 
 def load_certificate(der: bytes) -> x509.Certificate:

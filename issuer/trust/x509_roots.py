@@ -27,7 +27,7 @@ from issuer.trust.key_labels import next_key
 from issuer.trust.port import Ceremony, Signing
 from issuer.trust.revocation import Certificate
 from issuer.trust.revocation_tables import PublishedCrl
-from issuer.trust.rotation import Rotated, certify
+from issuer.trust.rotation import Rotated, active_authority, certify
 from issuer.trust.setup import EC
 from issuer.trust.tables import AuthorityRow, OtherCertificateRow
 
@@ -57,7 +57,7 @@ def rotate(factory: SessionFactory, hsm: Ceremony, actor: Actor, now: datetime) 
     """Let a new root take over. The old one is believed until its certificate ends and signs its list alone."""
     require_anywhere(actor, Action.KEYS_MANAGE)
     with database.reading(factory) as session:
-        old = ca.current(session, ca.ROOT, "", now).label
+        old = active_authority(session, ca.ROOT, "").label  # also one whose time to sign is over
     made = _make(factory, hsm, old, now, is_linked=True)
     new = made.root.draft.of.label
 

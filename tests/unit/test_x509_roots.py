@@ -19,6 +19,7 @@ from cardlink.statements.trust import Trust, reload_trust_list
 from issuer import database, errors
 from issuer.trust import ca, compromise, paths, revocation, trust_list, x509_roots
 from issuer.trust.crl import Kind
+from issuer.trust.tables import AuthorityRow
 
 OLD, NEW, CA = "x509-root-1", "x509-root-2", f"x509-ca-{HOME}-1"
 HOUR = timedelta(hours=1)
@@ -143,6 +144,17 @@ def test_each_root_goes_on_with_a_list_of_its_own(rotated: Change) -> None:
     now = rotated.office.now + revocation.ROOT_LIFE
     made = revocation.publish_due(rotated.office.register.factory, rotated.room, now, ca.ROOT)
     assert {one.label for one in made} == {OLD, NEW}
+
+
+def test_a_root_whose_time_to_sign_is_over_is_replaced_all_the_same(tmp_path: Path) -> None:
+    change = open_change(tmp_path)
+    factory, now = change.office.register.factory, change.office.now
+    with database.transaction(factory) as session:
+        session.get_one(AuthorityRow, OLD).signs_until = now - HOUR
+    with pytest.raises(errors.NotFound), database.reading(factory) as session:
+        ca.current(session, ca.ROOT, "", now)
+    assert x509_roots.rotate(factory, change.room, ADMIN, now).made == (NEW,)
+    assert change.judged(change.before, change.new, change.office.authority(CA)) == (True, True)
 
 
 def test_an_authority_that_falls_later_is_on_the_lists_of_both(tmp_path: Path) -> None:
