@@ -1,5 +1,6 @@
 """What the technician reads at the command line: one text and one hint for each error code, Vietnamese first."""
 
+from cardlink.language.parser import said_by_system
 from reader_daemon.errors import DoorError
 
 # code: (Vietnamese text, Vietnamese hint, English text, English hint)
@@ -242,4 +243,6 @@ def error_text(error: DoorError, lang: str = "vi") -> tuple[str, str]:
     english = lang == "en"
     texts = ERRORS[error.code]
     facts = {name: str(value) for name, value in error.facts.items()}
+    if "why" in facts:
+        facts["why"] = said_by_system(facts["why"], lang)
     return texts[2 if english else 0].format(**facts), texts[3 if english else 1].format(**facts)

@@ -16,6 +16,11 @@ def word(code: str, lang: str, /, **facts: object) -> str:
     return read_catalogue(PACKAGE, lang)[f"frame.{code}"].format_map(facts)
 
 
+def said_by_system(why: str, lang: str) -> str:
+    """What the operating system says of a file or a connection, in the user's language; anything else as it is."""
+    return retold(why, PACKAGE, "system.", lang)
+
+
 class _Formatter(argparse.HelpFormatter):
     """Help whose framing words are the user's; what takes a file or a number says so."""
 

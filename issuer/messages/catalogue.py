@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping
 
 from cardlink.language.catalogue import read_catalogue
+from cardlink.language.parser import said_by_system
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +26,8 @@ def text(code: str, lang: str, /, **facts: object) -> str:
         log.error("text missing code=%s language=%s", code, lang)
         told = ", ".join(f"{name}: {value}" for name, value in facts.items())
         return f"{code} ({told})" if told else code
+    if "why" in facts:
+        facts["why"] = said_by_system(str(facts["why"]), lang)
     return template.format_map(_Facts(facts))
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import ast
+import errno
 import os
 import re
 import subprocess
@@ -19,7 +20,7 @@ import issuer.__main__
 import reader_daemon.__main__
 import web.__main__
 from cardlink.language.catalogue import Language, chosen_language, read_catalogue, retold
-from cardlink.language.parser import PACKAGE, PARSERS
+from cardlink.language.parser import PACKAGE, PARSERS, said_by_system
 from cardos.messages.catalogue import Texts
 from issuer.cli import usage
 
@@ -141,6 +142,29 @@ def test_wrong_usage_is_said_in_the_users_language(
     english = refuse(Language.EN)
     assert english.startswith("door: error: wrong usage: ")
     assert english.isascii()
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOSPC, errno.EDQUOT,
+        errno.EFBIG, errno.EROFS, errno.EIO, errno.ENAMETOOLONG, errno.EBADF, errno.EMFILE, errno.EADDRINUSE,
+        errno.EADDRNOTAVAIL, errno.ECONNREFUSED, errno.ECONNRESET, errno.ETIMEDOUT, errno.EHOSTUNREACH,
+        errno.ENETUNREACH,
+    ],
+)  # fmt: skip
+def test_what_the_system_says_is_said_in_the_users_language(number: int) -> None:
+    said = said_by_system(os.strerror(number), "vi")
+    assert not said.isascii()
+    assert said_by_system(str(OSError(number, os.strerror(number), "/tệp")), "vi") == said
+    assert said_by_system(os.strerror(number), "en") == os.strerror(number)
+
+
+def test_a_refusal_says_the_systems_words_in_the_users_language(capsys: pytest.CaptureFixture[str]) -> None:
+    assert issuer.__main__.run(["--lang", "vi", "--config", "/nosuch/a.toml", "people", "search"]) == 2
+    assert capsys.readouterr().err.endswith("/nosuch/a.toml: không có tệp hoặc thư mục này\n")
+    assert reader_daemon.__main__.main(["run", "--config", "/nosuch/a.toml"]) == 2
+    assert "/nosuch/a.toml: không có tệp hoặc thư mục này\n" in capsys.readouterr().err
 
 
 def test_what_nobody_foresaw_stays_as_it_is() -> None:
