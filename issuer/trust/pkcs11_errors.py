@@ -18,7 +18,6 @@ GONE = (
     pkcs11.GeneralError,
     pkcs11.FunctionFailed,
     pkcs11.SlotIDInvalid,
-    pkcs11.NoSuchToken,
 )
 STALE = (pkcs11.ObjectHandleInvalid, pkcs11.KeyHandleInvalid)
 _CODES: tuple[tuple[type[pkcs11.PKCS11Error], str], ...] = (
@@ -26,7 +25,6 @@ _CODES: tuple[tuple[type[pkcs11.PKCS11Error], str], ...] = (
     (pkcs11.PinIncorrect, "wrong-pin"),
     (pkcs11.PinInvalid, "wrong-pin"),
     (pkcs11.PinLenRange, "wrong-pin"),
-    (pkcs11.MultipleTokensReturned, "two-tokens"),
 )
 
 

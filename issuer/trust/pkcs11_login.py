@@ -7,7 +7,7 @@ import pkcs11
 from pkcs11 import Session, Token
 
 from issuer.trust.pkcs11_errors import GONE, in_our_words, refusal_of
-from issuer.trust.pkcs11_wire import Refused
+from issuer.trust.pkcs11_wire import DEVICE_LOST, Refused
 
 LABELS_TOLD = 5
 
@@ -19,7 +19,8 @@ def load(module: str) -> Any:
     except GONE as error:
         raise refusal_of(error) from error
     except pkcs11.PKCS11Error as error:
-        raise Refused("no-module", f"{module}: {str(error) or type(error).__name__}") from error
+        why = str(error).removeprefix(f"OS exception while loading {module}: ") or type(error).__name__
+        raise Refused("no-module", why if module in why else f"{module}: {why}") from error
 
 
 def find_token(module: str, label: str) -> Token:
@@ -36,9 +37,9 @@ def find_token(module: str, label: str) -> Token:
         found = [one for one in tokens if one.label == label]
         if not found:
             there = ", ".join(one.label for one in tokens[:LABELS_TOLD] if one.label)
-            raise pkcs11.NoSuchToken(f"{label}; there: {there or '-'}")
+            raise Refused(DEVICE_LOST, f"no token {label}; there: {there or '-'}")
         if len(found) > 1:
-            raise pkcs11.MultipleTokensReturned(label)
+            raise Refused("two-tokens", label)
     return found[0]
 
 
