@@ -225,7 +225,7 @@ def test_the_root_of_certificates_falls_and_cards_keep_theirs_under_a_new_one(
     assert not isinstance(verify_card_certificate(mine.certificate, room.list_in_force(), right_now()), Refused)
     folder, leaf = tmp_path / "crl", tmp_path / "leaf.cer"
     leaf.write_bytes(mine.certificate)
-    room.type("keys", "crl", "publish", officer=None)
+    revocation.publish_due(room.centre.factory, room.centre.hsm, right_now())
     room.type("keys", "crl", "export", str(folder), officer=None)
     assert {"x509-root-2.crl", "x509-root-2.cer"} <= {one.name for one in folder.iterdir()}
     assert not list(folder.glob("*x509-root-1*"))
