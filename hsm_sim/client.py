@@ -119,7 +119,7 @@ class LogHead:
 
 @dataclass(frozen=True, slots=True)
 class ComponentTaken:
-    """A component that was entered: its check value, how many there are, the check value of the key once that is all."""
+    """A component that was entered: its check value, how many there are, and once that is all, that of the key."""
 
     kcv: bytes
     have: int

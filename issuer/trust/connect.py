@@ -42,21 +42,27 @@ def allocator(config: Config) -> Allocating | None:
 
 @contextmanager
 def ceremony(
-    config: Config, officer_pin: Secret, officer: str = SECURITY_OFFICER, on_wait: OnWait | None = None
+    config: Config,
+    officer_pin: Secret,
+    officer: str = SECURITY_OFFICER,
+    on_wait: OnWait | None = None,
+    *,
+    makes_exportable: bool = False,
 ) -> Iterator[CeremonyHsm]:
     """The HSM with a security officer present, for as long as the ceremony lasts.
 
     `officer` and `on_wait` are for an HSM that knows persons; a PKCS#11 device knows one PIN for each token.
+    `makes_exportable`: keys that are made or taken in may leave again, enciphered.
     """
     if config.hsm_kind != PKCS11:
-        with sim.ceremony(config, officer_pin, officer, on_wait) as present:
+        with sim.ceremony(config, officer_pin, officer, on_wait, makes_exportable=makes_exportable) as present:
             yield present
         return
     user_pin = read_secret(config.hsm_pin_fd, config.hsm_pin_file)
     everyday = Worker(_everyday(config, user_pin, is_officer=True))
     roots = Worker(Login(_module(config), config.hsm_pkcs11_root_token, officer_pin, True, _separates(config)))
     try:
-        yield pkcs11.Ceremony(everyday, roots)
+        yield pkcs11.Ceremony(everyday, roots, makes_exportable=makes_exportable)
     finally:
         everyday.close()
         roots.close()

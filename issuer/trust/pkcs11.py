@@ -5,7 +5,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from issuer.trust.pkcs11_link import ADAPTER, Worker, error_of
-from issuer.trust.port import Attestation, Capabilities, CapInForce, HsmError, HsmStatus, KeyInfo, OpenedSession
+from issuer.trust.port import (
+    Attestation,
+    Capabilities,
+    CapInForce,
+    ComponentTaken,
+    HsmError,
+    HsmStatus,
+    KeyInfo,
+    OpenedSession,
+    WrappedKey,
+)
 from issuer.trust.signature_check import is_signature
 
 log = logging.getLogger(__name__)
@@ -17,6 +27,8 @@ SIGNED_AT_ONCE = 256
 class Pkcs11:
     """The device with the everyday PIN: signs, and speaks to cards."""
 
+    _makes_exportable = False
+
     def __init__(self, everyday: Worker) -> None:
         self._everyday = everyday
 
@@ -26,7 +38,7 @@ class Pkcs11:
 
     def generate(self, label: str, kind: str, use: str, scope: tuple[str, ...]) -> KeyInfo:
         """Refused by the worker: the everyday login makes no keys."""
-        return _info(self._of(use).call("generate", label, kind, use, list(scope)))
+        return _info(self._of(use).call("generate", label, kind, use, list(scope), self._makes_exportable))
 
     def info(self, label: str) -> KeyInfo:
         """Describe one key."""
@@ -152,9 +164,13 @@ class Pkcs11:
 class Ceremony(Pkcs11):
     """The device with the security officer present: makes keys; root keys live in the officer's own token."""
 
-    def __init__(self, everyday: Worker, roots: Worker) -> None:
+    `makes_exportable`: the keys that it makes or takes in may leave, enciphered (but never a root key).
+    """
+
+    def __init__(self, everyday: Worker, roots: Worker, *, makes_exportable: bool = False) -> None:
         super().__init__(everyday)
         self._roots = roots
+        self._makes_exportable = makes_exportable
         roots.capabilities()  # the officer's PIN is asked for before anything is made
 
     def close(self) -> None:
@@ -185,6 +201,23 @@ class Ceremony(Pkcs11):
     def load_transport(self, label: str, enc: bytes, mac: bytes, dek: bytes) -> KeyInfo:
         """Load the transport keys of a delivery of blanks."""
         return _info(self._everyday.call("load_transport", label, enc, mac, dek))
+
+    def load_component(self, label: str, number: int, count: int, component: bytes) -> ComponentTaken:
+        """Enter a component of a key-encryption key; the worker keeps it for as long as this ceremony lasts."""
+        return ComponentTaken(*self._everyday.call("load_component", label, number, count, component))
+
+    def wrap_key(self, label: str, kek: str) -> WrappedKey:
+        """Encipher an exportable key."""
+        return WrappedKey(*self._everyday.call("wrap_key", label, kek))
+
+    def unwrap_key(
+        self, kek: str, wrapped: bytes, label: str, kind: str, use: str, scope: tuple[str, ...], check: bytes = b""
+    ) -> KeyInfo:
+        """Take an enciphered key in."""
+        if self._has(self._roots, label):
+            raise error_of("key-exists", label)
+        args = (kek, wrapped, label, kind, use, list(scope), check, self._makes_exportable)
+        return _info(self._everyday.call("unwrap_key", *args))
 
     def set_state(self, label: str, state: str) -> None:
         """Lead a key to the end of its life; root keys in the officer's token."""

@@ -28,7 +28,9 @@ from issuer.trust.pkcs11_keys import (
     ROOT,
     SCP03_SET,
     SIGNING_KINDS,
+    STAYING_USES,
     TRANSPORT,
+    WRAP,
     Entry,
     Mark,
     check_label,
@@ -47,10 +49,17 @@ EDWARDS25519 = bytes.fromhex("06032b6570")
 """CKA_EC_PARAMS: id-Ed25519 (RFC 8410 §3), as PKCS#11 v3.1 §6.3.5 has it."""
 PRIVATE = {Attribute.PRIVATE: True}
 """Goes into every search: what is not private may have been put there without a PIN."""
+WRAP_MECHANISMS = (Mechanism.AES_KEY_WRAP_KWP, Mechanism.AES_KEY_WRAP_PAD)
+"""RFC 5649 (PKCS#11 v3.1 §6.13.3). CKM_AES_KEY_WRAP_PAD, which v3.1 gave up for its two readings, is it in SoftHSM."""
 KEPT = {Attribute.PRIVATE: True, Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False, Attribute.MODIFIABLE: False}
 UNUSED = dict.fromkeys((Attribute.DECRYPT, Attribute.VERIFY, Attribute.WRAP, Attribute.UNWRAP, Attribute.DERIVE), False)
 """What a loaded key is not for: where nothing is said, devices allow it."""
 FIXED = {Attribute.PRIVATE: True, Attribute.MODIFIABLE: False}
+
+
+def kept(*, is_exportable: bool = False) -> dict[Attribute, Any]:
+    """What keeps a key inside, or lets it leave enciphered under another key alone."""
+    return {**KEPT, Attribute.EXTRACTABLE: is_exportable}
 
 
 class Device:
@@ -58,23 +67,28 @@ class Device:
 
     def __init__(self, module: str, token: str, pin: str) -> None:
         found = find_token(module, token)
-        self._session = log_in(found, pin)
+        self.session = log_in(found, pin)
         with in_our_words():
             self._mechanisms = frozenset(found.slot.get_mechanisms())
         self._signer = Signer(self._mechanisms, pin)
         self.product = f"{found.manufacturer_id} {found.model} {'.'.join(map(str, found.firmware_version))}".strip()
-        self._notes = Notes(self._session)
+        self._notes = Notes(self.session)
         self._known: dict[str, Entry] = {}
         self._seen: str | None = None
         """A key that was there. Where even that one is not found any more, the token is gone, not the key."""
         with in_our_words():
-            first = list(islice(self._session.get_objects({Attribute.CLASS: ObjectClass.PUBLIC_KEY, **PRIVATE}), 10))
+            first = list(islice(self.session.get_objects({Attribute.CLASS: ObjectClass.PUBLIC_KEY, **PRIVATE}), 10))
             self._seen = next(iter(gather(first)), None)
 
     @property
     def has_cmac(self) -> bool:
         """Whether AES-CMAC is done in the device: without it no card master key can stay in there."""
         return Mechanism.AES_CMAC in self._mechanisms
+
+    @property
+    def wrap_mechanism(self) -> Mechanism | None:
+        """AES key wrap with padding (RFC 5649) by the name that the device has for it; None: it has not."""
+        return next((one for one in WRAP_MECHANISMS if one in self._mechanisms), None)
 
     @property
     def has_ed25519(self) -> bool:
@@ -113,7 +127,7 @@ class Device:
     def _search(self, *searches: dict[Attribute, Any]) -> dict[str, Entry]:
         label = searches[0].get(Attribute.LABEL)
         with in_our_words():
-            found = gather([one for search in searches for one in self._session.get_objects({**search, **PRIVATE})])
+            found = gather([one for search in searches for one in self.session.get_objects({**search, **PRIVATE})])
             for name, state in self._notes.states(label).items():
                 if name in found:
                     found[name].state = state
@@ -131,32 +145,45 @@ class Device:
         except pkcs11.PKCS11Error as error:
             raise refusal_of(error) from error
 
-    def generate(self, label: str, kind: str, use: str, scope: tuple[str, ...]) -> Entry:
+    def generate(
+        self, label: str, kind: str, use: str, scope: tuple[str, ...], *, is_exportable: bool = False
+    ) -> Entry:
         """Make a key inside. Raises Refused for a label in use and for what the device cannot keep."""
-        self._check_new(label)
+        self.check_new(label)
+        is_exportable = is_exportable and use not in STAYING_USES
         mark = Mark.new(kind, use, scope, int(time.time()))
         if kind not in (*SIGNING_KINDS, AES):
             raise Refused("denied", f"no PKCS #11 device makes keys of kind {kind[:16]} for us")
-        if (kind == AES) != (use == CARD_MASTER) or use == TRANSPORT:
+        if (kind == AES) != (use in (CARD_MASTER, WRAP)) or use == TRANSPORT:
             raise Refused("bad-request", f"no key of kind {kind} for use {use}")
         with in_our_words():
             if kind == AES:
-                if not self.has_cmac:
-                    raise Refused("denied", "the device has no AES-CMAC: it could not use a card master key itself")
-                self._session.generate_key(
-                    KeyType.AES, 256, mark.encode(), label, store=True, capabilities=MechanismFlag.SIGN, template=KEPT
+                template = kept(is_exportable=is_exportable)
+                does = self._can_do(use)
+                self.session.generate_key(
+                    KeyType.AES, 256, mark.encode(), label, store=True, capabilities=does, template=template
                 )
             else:
-                self._generate_pair(label, mark)
-        return self._made(label, mark)
+                self._generate_pair(label, mark, kept(is_exportable=is_exportable))
+        return self.made(label, mark, is_exportable=is_exportable)
 
-    def _generate_pair(self, label: str, mark: Mark) -> None:
+    def _can_do(self, use: str) -> MechanismFlag:
+        """What an AES key of this use does in the device. Raises Refused for a device that cannot."""
+        if use == WRAP:
+            if self.wrap_mechanism is None:
+                raise Refused("denied", "the device has no AES key wrap with padding")
+            return MechanismFlag.WRAP | MechanismFlag.UNWRAP
+        if not self.has_cmac:
+            raise Refused("denied", "the device has no AES-CMAC: it could not use a card master key itself")
+        return MechanismFlag.SIGN
+
+    def _generate_pair(self, label: str, mark: Mark, template: dict[Attribute, Any]) -> None:
         if mark.kind == ED25519 and not self.has_ed25519:
             raise Refused("denied", "the device has no Ed25519")
         is_edwards = mark.kind == ED25519
         curve = EDWARDS25519 if is_edwards else encode_named_curve_parameters("secp256r1")
         kind = KeyType.EC_EDWARDS if is_edwards else KeyType.EC
-        parameters = self._session.create_domain_parameters(kind, {Attribute.EC_PARAMS: curve}, local=True)
+        parameters = self.session.create_domain_parameters(kind, {Attribute.EC_PARAMS: curve}, local=True)
         parameters.generate_keypair(
             id=mark.encode(),
             label=label,
@@ -164,12 +191,12 @@ class Device:
             capabilities=MechanismFlag.SIGN | MechanismFlag.VERIFY,
             mechanism=Mechanism.EC_EDWARDS_KEY_PAIR_GEN if is_edwards else None,
             public_template=FIXED,
-            private_template=KEPT,
+            private_template=template,
         )
 
     def load_transport(self, label: str, keys: Sequence[bytes], created: int) -> Entry:
         """Put the three transport keys of a delivery in; from then on they only work in there."""
-        self._check_new(label)
+        self.check_new(label)
         if len(keys) != len(PARTS) or len({len(one) for one in keys}) != 1 or len(keys[0]) not in KEY_BYTES:
             raise Refused("bad-request", "want three AES keys of one length")
         if not self.has_cmac:
@@ -178,7 +205,7 @@ class Device:
         for part, value in zip(PARTS, keys, strict=True):
             own = Mark(mark.kind, mark.use, mark.scope, mark.created, mark.nonce, part)
             with in_our_words():
-                self._session.create_object(
+                self.session.create_object(
                     {
                         Attribute.CLASS: ObjectClass.SECRET_KEY,
                         Attribute.KEY_TYPE: KeyType.AES,
@@ -192,29 +219,31 @@ class Device:
                         **KEPT,
                     }
                 )
-        return self._made(label, mark)
+        return self.made(label, mark)
 
-    def _check_new(self, label: str) -> None:
+    def check_new(self, label: str) -> None:
+        """Raise Refused for a label that is none or in use."""
         check_label(label)
         if label in self._search({Attribute.LABEL: label}):
             raise Refused("key-exists", label)
 
-    def _made(self, label: str, mark: Mark) -> Entry:
+    def made(self, label: str, mark: Mark, *, is_exportable: bool = False) -> Entry:
         """The key as the token holds it now; two that were made at once under one label end as one."""
         entry = self.find(label)
         if entry.mark.nonce != mark.nonce:
-            self._destroy(label, mark.nonce)
+            self.destroy(label, mark.nonce)
             raise Refused("key-exists", label)
         with in_our_words():
-            if not all(is_kept(one) for one in entry.objects.values()):
+            if not all(is_kept(one, is_exportable=is_exportable) for one in entry.objects.values()):
                 self._known.pop(label)
-                self._destroy(label, mark.nonce)
+                self.destroy(label, mark.nonce)
                 raise Refused("error", f"the device does not keep {label} to itself, unchangeable")
         return entry
 
-    def _destroy(self, label: str, nonce: bytes) -> None:
+    def destroy(self, label: str, nonce: bytes) -> None:
+        """Take away what was made under this label with this nonce."""
         with in_our_words():
-            for one in list(self._session.get_objects({Attribute.LABEL: label, **PRIVATE})):
+            for one in list(self.session.get_objects({Attribute.LABEL: label, **PRIVATE})):
                 mark = None if one.object_class is ObjectClass.DATA else Mark.decode(one[Attribute.ID])
                 if mark is not None and mark.nonce == nonce:
                     one.destroy()
@@ -298,14 +327,14 @@ class Device:
 
     def key_bits(self, label: str, part: str) -> int:
         """How long an AES key is."""
-        return 8 * int(self.using(label, lambda entry: entry.work(part)[Attribute.VALUE_LEN]))
+        return 8 * int(self.using(label, lambda entry: entry.mark.key_bytes or entry.work(part)[Attribute.VALUE_LEN]))
 
     def random(self, n: int) -> bytes:
         """Draw random bytes in the device."""
         if not 1 <= n <= RANDOM_MAX_BYTES:
             raise Refused("bad-request", f"1 to {RANDOM_MAX_BYTES} bytes")
         with in_our_words():
-            return bytes(self._session.generate_random(8 * n))
+            return bytes(self.session.generate_random(8 * n))
 
     # --- card PINs that wait for their letter
 
@@ -335,7 +364,7 @@ class Device:
     def close(self) -> None:
         """Log out and let go of the token. One that is gone already is no error."""
         with suppress(pkcs11.PKCS11Error):
-            self._session.close()
+            self.session.close()
 
 
 def is_root(use: str) -> bool:

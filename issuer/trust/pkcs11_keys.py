@@ -17,8 +17,10 @@ from issuer.trust.pkcs11_wire import Refused
 
 MARK = "themo1"
 EC, ED25519, AES, SCP03_SET = "ec-p256", "ed25519", "aes-256", "scp03-set"
-CARD_MASTER, TRANSPORT, ROOT = "card-master", "transport", "root"
+CARD_MASTER, TRANSPORT, ROOT, WRAP = "card-master", "transport", "root", "wrap"
 SIGNING_KINDS = (EC, ED25519)
+STAYING_USES = (ROOT, WRAP)
+"""Keys of these uses never leave."""
 PARTS = ("enc", "mac", "dek")
 """The three keys of a transport set, one object each."""
 ACTIVE = "active"
@@ -28,13 +30,16 @@ LABEL_MAX_CHARS = 64
 NONCE_BYTES = 8
 POINT_BYTES = {EC: 65, ED25519: 32}
 DER_OCTET_STRING = 0x04
-SPACE, SCOPES = " ", ","
+SPACE, SCOPES, LENGTH = " ", ",", "/"
 _WORD = re.compile(r"[A-Za-z0-9._-]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What CKA_ID says: kind, use, scope, when it was made (UTC seconds), a nonce of its own, which part of a set."""
+    """What CKA_ID says: kind, use, scope, when it was made (UTC seconds), a nonce of its own, which part of a set.
+
+    `key_bytes`: how long the part is, where the device does not say (CKA_VALUE_LEN of a key that came enciphered).
+    """
 
     kind: str
     use: str
@@ -42,6 +47,7 @@ class Mark:
     created: int
     nonce: bytes
     part: str = ""
+    key_bytes: int = 0
 
     @classmethod
     def new(cls, kind: str, use: str, scope: tuple[str, ...], created: int) -> "Mark":
@@ -52,7 +58,8 @@ class Mark:
         """As CKA_ID. Raises Refused for words that have no place in there."""
         if not all(map(_WORD.fullmatch, (self.kind, self.use, *self.scope))):
             raise Refused("bad-request", "kind, use and scope are words")
-        words = (MARK, self.kind, self.use, SCOPES.join(self.scope), str(self.created), self.nonce.hex(), self.part)
+        part = f"{self.part}{LENGTH}{self.key_bytes}" if self.key_bytes else self.part
+        words = (MARK, self.kind, self.use, SCOPES.join(self.scope), str(self.created), self.nonce.hex(), part)
         return SPACE.join(words).encode("ascii")
 
     @classmethod
@@ -61,7 +68,8 @@ class Mark:
         try:
             mark, kind, use, scope, created, nonce, part = identity.decode("ascii").split(SPACE)
             scopes = tuple(scope.split(SCOPES)) if scope else ()
-            found = cls(kind, use, scopes, int(created), bytes.fromhex(nonce), part)
+            part, _, size = part.partition(LENGTH)
+            found = cls(kind, use, scopes, int(created), bytes.fromhex(nonce), part, int(size or 0))
             return found if mark == MARK and found.encode() == identity else None
         except (ValueError, Refused):
             return None
@@ -151,9 +159,10 @@ def point_of(raw: bytes, kind: str) -> bytes:
     return raw
 
 
-def is_kept(secret: Any) -> bool:
-    """Does the device say that it keeps this key to itself, unchangeable."""
-    return bool(secret[Attribute.SENSITIVE] and not secret[Attribute.EXTRACTABLE] and not secret[Attribute.MODIFIABLE])
+def is_kept(secret: Any, *, is_exportable: bool = False) -> bool:
+    """Does the device say that it keeps this key to itself, unchangeable; an exportable one may leave enciphered."""
+    stays = is_exportable or not secret[Attribute.EXTRACTABLE]
+    return bool(secret[Attribute.SENSITIVE] and stays and not secret[Attribute.MODIFIABLE])
 
 
 def is_made_inside(secret: Any) -> bool:

@@ -165,9 +165,9 @@ class Worker:
                 self._refused = refused
             raise refused
         wait_at_most(ours, self._wait_s)
-        product, has_cmac, has_ed25519 = answer[0]
+        product, *can = answer[0]
         if self._can is None:
-            self._can = _capabilities(has_cmac, has_ed25519, login.separates_roots)
+            self._can = _capabilities(*can, separates_roots=login.separates_roots)
             lacking = ",".join(self._can.lacking())
             log.info("hsm opened adapter=%s product=%s token=%s lacking=%s", ADAPTER, product, login.token, lacking)
         return ours
@@ -192,7 +192,7 @@ class Worker:
         self._peer = self._process = None
 
 
-def _capabilities(has_cmac: bool, has_ed25519: bool, separates_roots: bool) -> Capabilities:
+def _capabilities(has_cmac: bool, has_ed25519: bool, wraps_keys: bool, *, separates_roots: bool) -> Capabilities:
     """What is the device's own. PKCS#11 has no words for the rest: the worker does it, or nobody."""
     return Capabilities(
         keeps_signing_keys=True,
@@ -208,6 +208,7 @@ def _capabilities(has_cmac: bool, has_ed25519: bool, separates_roots: bool) -> C
         has_caps=False,
         has_quorum=False,
         seals_log=False,
+        wraps_keys=wraps_keys,
         has_ed25519=has_ed25519,
         has_ml_dsa=False,
     )

@@ -16,7 +16,7 @@ SESSION_OPS = frozenset(
 )
 NO_ANSWER, CRASHED = "no-answer", "module-crashed"
 """The worker said nothing within the time, and was killed; the module ended the worker in the midst of a call."""
-ONCE_OPS = frozenset({"generate", "load_transport", "set_state", "reveal_pin"})
+ONCE_OPS = frozenset({"generate", "load_transport", "load_component", "unwrap_key", "set_state", "reveal_pin"})
 """What is not asked again by itself when nobody knows whether it was done."""
 
 

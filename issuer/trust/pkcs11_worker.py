@@ -17,8 +17,9 @@ from cardlink.gp.host_channel import ChannelError
 from issuer.trust.pkcs11_cards import Cards
 from issuer.trust.pkcs11_device import Device, is_root
 from issuer.trust.pkcs11_wire import DEVICE_LOST, PeerGone, Refused, receive, send
+from issuer.trust.pkcs11_wrapping import Wrapping
 
-OFFICER_OPS = frozenset({"generate", "load_transport", "set_state"})
+OFFICER_OPS = frozenset({"generate", "load_transport", "load_component", "wrap_key", "unwrap_key", "set_state"})
 _OF_CHANNEL: dict[type[ChannelError], str] = {
     host_channel.Misused: "bad-request",
     host_channel.NotForOthers: "denied",
@@ -35,6 +36,7 @@ class Worker:
         self._device = device
         self._is_officer = is_officer
         self._cards = cards = Cards(device)
+        self._wrapping = wrapping = Wrapping(device)
         self._does: dict[str, Callable[..., Any]] = {
             "status": lambda: [device.product, len(device.entries()), device.jobs()],
             "keys": lambda: [one.to_wire() for one in device.entries()],
@@ -42,6 +44,9 @@ class Worker:
             "attest": lambda label: list(device.attest(label)),
             "generate": self._generate,
             "load_transport": lambda label, *keys: device.load_transport(label, keys, int(time.time())).to_wire(),
+            "load_component": wrapping.load_component,
+            "wrap_key": wrapping.wrap_key,
+            "unwrap_key": lambda *args: wrapping.unwrap_key(*args).to_wire(),
             "set_state": device.set_state,
             "sign_many": self._sign_many,
             "sign_digest": device.sign_digest,
@@ -59,8 +64,8 @@ class Worker:
             "derive_check": cards.derive_check,
         }
 
-    def _generate(self, label: str, kind: str, use: str, scope: list[str]) -> list[Any]:
-        return self._device.generate(label, kind, use, tuple(scope)).to_wire()
+    def _generate(self, label: str, kind: str, use: str, scope: list[str], is_exportable: bool) -> list[Any]:
+        return self._device.generate(label, kind, use, tuple(scope), is_exportable=is_exportable).to_wire()
 
     def _sign_many(self, label: str, use: str, data: list[bytes]) -> list[bytes]:
         if is_root(use) and not self._is_officer:
@@ -80,8 +85,8 @@ class Worker:
 
     @property
     def can(self) -> list[bool]:
-        """What not every device can do: AES-CMAC, Ed25519."""
-        return [self._device.has_cmac, self._device.has_ed25519]
+        """What not every device can do: AES-CMAC, Ed25519, AES key wrap with padding."""
+        return [self._device.has_cmac, self._device.has_ed25519, self._device.wrap_mechanism is not None]
 
 
 def serve(peer: socket.socket) -> None:

@@ -73,6 +73,8 @@ class Capabilities:
     has_caps: bool
     has_quorum: bool
     seals_log: bool
+    wraps_keys: bool
+    """Keys come and go enciphered under a key-encryption key (RFC 5649)."""
     has_ed25519: bool
     has_ml_dsa: bool
 
@@ -106,6 +108,23 @@ class CapInForce:
     per_second: int
     per_day: int
     today: int
+
+
+@dataclass(frozen=True, slots=True)
+class WrappedKey:
+    """A key enciphered under a key-encryption key, and its check value: the public key, or the key check value."""
+
+    wrapped: bytes
+    check: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentTaken:
+    """A component that was entered: its check value, how many there are, and once that is all, that of the key."""
+
+    kcv: bytes
+    have: int
+    key_kcv: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +168,23 @@ class Ceremony(Signing, Protocol):
 
     def load_transport(self, label: str, enc: bytes, mac: bytes, dek: bytes) -> KeyInfo:
         """Load the transport keys of a delivery of blanks."""
+
+    def load_component(self, label: str, number: int, count: int, component: bytes) -> ComponentTaken:
+        """Enter one of two or three components of a key-encryption key, whose exclusive or it is.
+
+        An HSM that knows persons takes each from another one; a device that does not, all of them in one ceremony.
+        """
+
+    def wrap_key(self, label: str, kek: str) -> WrappedKey:
+        """Encipher a key that was made exportable; root keys and key-encryption keys never are."""
+
+    def unwrap_key(
+        self, kek: str, wrapped: bytes, label: str, kind: str, use: str, scope: tuple[str, ...], check: bytes = b""
+    ) -> KeyInfo:
+        """Take an enciphered key in, where it is of that kind and has that check value; nothing else is kept.
+
+        A device that cannot look into a signing key wants its check value, the public key.
+        """
 
     def set_state(self, label: str, state: str) -> None:
         """Lead a key one step on in its life: `deactivated` signs no more, `compromised` neither and says why."""

@@ -13,7 +13,16 @@ from hsm_sim import client
 from hsm_sim.client import Client, Role
 from issuer.config import Config, Secret, read_secret
 from issuer.trust import port
-from issuer.trust.port import Attestation, Capabilities, CapInForce, HsmStatus, KeyInfo, OpenedSession
+from issuer.trust.port import (
+    Attestation,
+    Capabilities,
+    CapInForce,
+    ComponentTaken,
+    HsmStatus,
+    KeyInfo,
+    OpenedSession,
+    WrappedKey,
+)
 from issuer.trust.signature_check import is_signature
 from issuer.trust.trust_list import ROOT_USE
 
@@ -50,6 +59,7 @@ CAPABILITIES = Capabilities(
     has_caps=True,
     has_quorum=True,
     seals_log=True,
+    wraps_keys=True,
     has_ed25519=True,
     has_ml_dsa="ml-dsa-44" in [str(one) for one in client.Kind],
 )
@@ -123,8 +133,11 @@ class Sim:
         return [CapInForce(label, one.per_second, one.per_day, one.today) for label, one in told.items()]
 
     def attest(self, label: str) -> Attestation:
-        """Transport keys are delivered, all others made inside; none leaves, none changes."""
-        return Attestation(label, self.info(label).use != client.Use.TRANSPORT, True)
+        """Made inside where it was not delivered; kept where it was not made exportable. None changes."""
+        with _translated():
+            info = self._user.info(label)
+        is_delivered = info.is_delivered or info.use is client.Use.TRANSPORT  # stores from before that was kept
+        return Attestation(label, not is_delivered, not info.terms.is_exportable)
 
     def open_session(
         self,
@@ -216,12 +229,15 @@ class Ceremony(Sim):
     """The HSM with the security officer present: makes keys and signs with root keys.
 
     What the HSM does for several persons only is proposed to it; `on_wait` hears how the others agree, and the call
-    waits for them (`hsm-sim approve`).
+    waits for them (`hsm-sim approve`). `makes_exportable`: the keys that it makes may leave (but never a root key).
     """
 
-    def __init__(self, user: Client, officer: Client, on_wait: OnWait | None = None) -> None:
+    def __init__(
+        self, user: Client, officer: Client, on_wait: OnWait | None = None, *, makes_exportable: bool = False
+    ) -> None:
         super().__init__(user)
         self._officer = officer
+        self._makes_exportable = makes_exportable
         self._on_wait = on_wait
         self._told: set[bytes] = set()
 
@@ -229,17 +245,48 @@ class Ceremony(Sim):
         """Make a key."""
         with _translated():
             try:
-                return _info(self._officer.generate(label, kind, use, scope))
+                return _info(self._officer.generate(label, kind, use, scope, self._terms(use)))
             except client.NeedsQuorum:
                 if self._has(label):
                     raise client.KeyExists(label) from None  # nobody need agree to find that out
-                args = [label, kind, use, list(scope), client.Terms().to_wire(), True]
+                args = [label, kind, use, list(scope), self._terms(use).to_wire(), True]
                 return _info(client.KeyInfo.from_wire(self._agreed("generate", args)))
 
     def load_transport(self, label: str, enc: bytes, mac: bytes, dek: bytes) -> KeyInfo:
         """Load the transport keys of a delivery of blanks."""
         with _translated():
             return _info(self._officer.load_transport(label, enc, mac, dek))
+
+    def _terms(self, use: str) -> client.Terms:
+        """What keys of this use are bound to that are made or taken in here."""
+        may_leave = self._makes_exportable and use not in (client.Use.ROOT, client.Use.WRAP)
+        return client.Terms(is_exportable=may_leave)
+
+    def load_component(self, label: str, number: int, count: int, component: bytes) -> ComponentTaken:
+        """Enter a component of a key-encryption key: each another officer."""
+        with _translated():
+            taken = self._officer.load_component(label, number, count, component)
+        return ComponentTaken(taken.kcv, taken.have, taken.key_kcv)
+
+    def wrap_key(self, label: str, kek: str) -> WrappedKey:
+        """Encipher an exportable key."""
+        with _translated():
+            try:
+                found = self._officer.wrap_key(label, kek)
+            except client.NeedsQuorum:
+                found = client.WrappedKey(*self._agreed("wrap_key", [label, kek]))
+        return WrappedKey(found.wrapped, found.check)
+
+    def unwrap_key(
+        self, kek: str, wrapped: bytes, label: str, kind: str, use: str, scope: tuple[str, ...], check: bytes = b""
+    ) -> KeyInfo:
+        """Take an enciphered key in."""
+        with _translated():
+            try:
+                return _info(self._officer.unwrap_key(kek, wrapped, label, kind, use, scope, self._terms(use), check))
+            except client.NeedsQuorum:
+                args = [kek, wrapped, label, kind, use, list(scope), self._terms(use).to_wire(), check]
+                return _info(client.KeyInfo.from_wire(self._agreed("unwrap_key", args)))
 
     def sign(self, label: str, use: str, data: bytes) -> bytes:
         """Sign: with root keys as the officer, with all others as the user."""
@@ -307,12 +354,17 @@ def allocator(config: Config, pin: Secret) -> Allocator:
 
 @contextmanager
 def ceremony(
-    config: Config, officer_pin: Secret, officer: str = Role.SO, on_wait: OnWait | None = None
+    config: Config,
+    officer_pin: Secret,
+    officer: str = Role.SO,
+    on_wait: OnWait | None = None,
+    *,
+    makes_exportable: bool = False,
 ) -> Iterator[Ceremony]:
     """The HSM of this installation with a security officer present, for as long as the ceremony lasts."""
     user_pin = read_secret(config.hsm_pin_fd, config.hsm_pin_file)
     with open_client(config, Role.USER, user_pin) as user, open_client(config, officer, officer_pin) as present:
-        yield Ceremony(user, present, on_wait)
+        yield Ceremony(user, present, on_wait, makes_exportable=makes_exportable)
 
 
 def open_client(config: Config, role: Role | str, pin: Secret) -> Client:

@@ -13,6 +13,8 @@ from issuer.config import Secret
 from issuer.trust.port import CeremonyHsm, Hsm
 from issuer.trust.sim import Ceremony, Sim
 
+CUSTODIANS = ("Lan", "Minh")
+
 
 class Room(Protocol):
     """A running HSM and the ways in."""
@@ -22,6 +24,9 @@ class Room(Protocol):
 
     def ceremony(self, officer_pin: str | None = None) -> CeremonyHsm:
         """A new login with the security officer present."""
+
+    def custodians(self) -> tuple[CeremonyHsm, CeremonyHsm]:
+        """Two who enter components, two persons where the HSM knows persons; the keys that they make may leave."""
 
     @property
     def user_pin(self) -> str:
@@ -50,6 +55,15 @@ class SimRoom:
 
     def ceremony(self, officer_pin: str | None = None) -> Ceremony:
         return Ceremony(self._client(Role.USER), self._client(Role.SO, officer_pin))
+
+    def custodians(self) -> tuple[Ceremony, Ceremony]:
+        with self._process.client(Role.SO) as officer:
+            for name in CUSTODIANS:
+                officer.add_person(name, Role.SO, f"mat-khau-{name}")
+        first, second = (Client(self._process.socket, name, f"mat-khau-{name}") for name in CUSTODIANS)
+        self._clients += [first, second]
+        user = self._client(Role.USER)
+        return Ceremony(user, first, makes_exportable=True), Ceremony(user, second, makes_exportable=True)
 
     def _client(self, role: Role, pin: str | None = None) -> Client:
         made = self._process.client(role, pin, wait_s=0.5 if self._clients else 10)
@@ -86,6 +100,10 @@ class SoftHsmRoom:
 
     def ceremony(self, officer_pin: str | None = None) -> CeremonyHsm:
         return self._tokens.ceremony(None if officer_pin is None else Secret(officer_pin))
+
+    def custodians(self) -> tuple[CeremonyHsm, CeremonyHsm]:
+        made = self._tokens.ceremony(makes_exportable=True)
+        return made, made
 
     def gone(self) -> None:
         self._away = self._tokens.unplugged()

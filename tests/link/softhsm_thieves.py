@@ -141,3 +141,22 @@ def memory_of(pid: int) -> Iterator[bytes]:
                 memory.seek(begin)
                 with suppress(OSError):  # pages of a device
                     yield memory.read(end - begin)
+
+TAKER = """
+import sys
+import pkcs11
+from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass
+
+module, token, *labels = sys.argv[1:]
+pin = sys.stdin.readline().strip()
+with pkcs11.lib(module).get_token(token_label=token).open(rw=True, user_pin=pin) as session:
+    own = session.generate_key(KeyType.AES, 256, store=False, capabilities=MechanismFlag.WRAP | MechanismFlag.UNWRAP)
+    for label in labels:
+        keys = [one for one in session.get_objects({Attribute.LABEL: label}) if not isinstance(one, pkcs11.PublicKey)]
+        try:
+            raw = own.wrap_key(keys[0], mechanism=Mechanism.AES_KEY_WRAP_PAD)
+            print(f"{label}=out" if len(raw) > 32 else f"{label}=?")
+        except pkcs11.PKCS11Error as error:
+            print(f"{label}={type(error).__name__}")
+"""
+"""Enciphers keys under a key of his own: with a value that he knows, that key opens them anywhere."""

@@ -39,9 +39,10 @@ class Tokens:
     def everyday(self, pin: Secret | None = None) -> Pkcs11:
         return Pkcs11(self._worker(Login(MODULE, TOKEN, pin or self.user_pin, False, True)))
 
-    def ceremony(self, officer_pin: Secret | None = None) -> Ceremony:
+    def ceremony(self, officer_pin: Secret | None = None, *, makes_exportable: bool = False) -> Ceremony:
         everyday = self._worker(Login(MODULE, TOKEN, self.user_pin, True, True))
-        return Ceremony(everyday, self._worker(Login(MODULE, ROOT_TOKEN, officer_pin or self.officer_pin, True, True)))
+        roots = self._worker(Login(MODULE, ROOT_TOKEN, officer_pin or self.officer_pin, True, True))
+        return Ceremony(everyday, roots, makes_exportable=makes_exportable)
 
     def in_one(self) -> tuple[Pkcs11, Ceremony]:
         """The everyday token taken for all keys: everyday login and ceremony."""

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from cryptography.hazmat.primitives.keywrap import aes_key_unwrap_with_padding, aes_key_wrap_with_padding
 from hsm_card import TRANSPORT_KEYS, TestCard
 from hsm_rooms import Room, room
 
@@ -386,6 +387,112 @@ def test_a_key_opens_only_the_kind_of_set_that_it_is_for(hsm: Hsm) -> None:
         with pytest.raises(HsmError) as error:
             card.open(hsm, key_set, label)
         assert error.value.code in ("hsm.bad_request", "hsm.denied")
+
+
+# --- keys that come and go enciphered
+
+
+COMPONENTS = bytes(range(32)), bytes(range(100, 132))  # made up, for tests alone
+KEK = bytes(a ^ b for a, b in zip(*COMPONENTS, strict=True))
+MOVERS = ("ec-p256", "card", ("H38",)), ("aes-256", "card-master", ())
+
+
+@pytest.fixture(scope="module")
+def mover(hall: Room, officer: CeremonyHsm) -> CeremonyHsm:
+    """An officer whose keys may leave, with the key-encryption key `kek` put together and one key of each kind."""
+    first, second = hall.custodians()
+    taken = first.load_component("kek", 1, 2, COMPONENTS[0])
+    assert (taken.kcv, taken.have, taken.key_kcv) == (key_check_value(COMPONENTS[0]), 1, b"")
+    with refused("no_such_key"):
+        first.info("kek")
+    taken = second.load_component("kek", 2, 2, COMPONENTS[1])
+    assert (taken.kcv, taken.have, taken.key_kcv) == (key_check_value(COMPONENTS[1]), 2, key_check_value(KEK))
+    for kind_of_key, use, scope in MOVERS:
+        first.generate(f"movable-{use}", kind_of_key, use, scope)
+    return first
+
+
+@pytest.mark.parametrize(("kind_of_key", "use", "scope"), MOVERS)
+def test_an_exportable_key_leaves_enciphered_and_comes_in_the_same(
+    mover: CeremonyHsm, hsm: Hsm, kind_of_key: str, use: str, scope: tuple[str, ...]
+) -> None:
+    label = f"movable-{use}"
+    gone = mover.wrap_key(label, "kek")
+    plain = aes_key_unwrap_with_padding(KEK, gone.wrapped)
+    found = mover.unwrap_key("kek", gone.wrapped, f"moved-{use}", kind_of_key, use, scope, gone.check)
+    assert (found.kind, found.use, found.scope, found.state) == (kind_of_key, use, scope, "active")
+    assert found.public == hsm.info(label).public
+    if use == "card":
+        assert gone.check == found.public
+        assert hsm.verify(label, b"claims", hsm.sign("moved-card", "card", b"claims"))
+    else:
+        assert gone.check == key_check_value(plain)
+        assert hsm.derive_check(label, bytes(10), 1) == hsm.derive_check("moved-card-master", bytes(10), 1)
+    assert not hsm.attest(label).is_kept
+    assert not hsm.attest(f"moved-{use}").is_made_inside
+    with pytest.raises(KeyExists):
+        mover.unwrap_key("kek", gone.wrapped, f"moved-{use}", kind_of_key, use, scope, gone.check)
+
+
+def test_a_set_of_a_card_maker_comes_in_enciphered_and_opens_its_cards(mover: CeremonyHsm, hsm: Hsm) -> None:
+    parts = (TRANSPORT_KEYS.enc, TRANSPORT_KEYS.mac, TRANSPORT_KEYS.dek)
+    wrapped = b"".join(aes_key_wrap_with_padding(KEK, one) for one in parts)
+    mover.unwrap_key("kek", wrapped, "batch-2", "scp03-set", "transport", (), key_check_value(TRANSPORT_KEYS.enc))
+    card = TestCard.blank()
+    card.rotate(hsm, "batch-2", MASTER)
+    assert card.over(hsm, card.open(hsm, "card", MASTER), GET_DISCOVERY)[-2:] in (SUCCESS_BYTES, b"\x6a\x82")
+
+
+def test_what_was_not_made_to_leave_does_not_and_neither_do_roots_and_their_like(
+    mover: CeremonyHsm, officer: CeremonyHsm
+) -> None:
+    for label in (SIGNER, MASTER, BATCH):
+        with refused("not_exportable"):
+            officer.wrap_key(label, "kek")
+    mover.generate("root-of-mover", "ec-p256", "root", ())
+    for label in ("root-of-mover", "kek"):
+        with pytest.raises(HsmError) as error:
+            mover.wrap_key(label, "kek")
+        assert error.value.code in ("hsm.denied", "hsm.no_such_key")
+    with refused("denied"):
+        mover.wrap_key("movable-card", MASTER)
+    for use in ("root", "wrap"):
+        with refused("denied"):
+            mover.unwrap_key("kek", bytes(40), "taken-in", "aes-256", use, ())
+
+
+def test_changed_at_any_bit_or_something_else_it_is_not_kept(mover: CeremonyHsm, hsm: Hsm) -> None:
+    before = hsm.keys()
+    signer, master = mover.wrap_key("movable-card", "kek"), mover.wrap_key("movable-card-master", "kek")
+
+    def comes(code: str, wrapped: bytes, kind_of_key: str, use: str, check: bytes = b"") -> None:
+        with refused(code):
+            mover.unwrap_key("kek", wrapped, "taken-in", kind_of_key, use, (), check)
+
+    for bit in range(0, 8 * len(master.wrapped), 7):
+        number = int.from_bytes(master.wrapped, "big") ^ 1 << bit
+        comes("bad_wrapping", number.to_bytes(len(master.wrapped), "big"), "aes-256", "card-master")
+    for at in range(0, len(signer.wrapped), 9):
+        changed = bytes((*signer.wrapped[:at], signer.wrapped[at] ^ 0x10, *signer.wrapped[at + 1 :]))
+        comes("bad_wrapping", changed, "ec-p256", "card", signer.check)
+    comes("bad_wrapping", aes_key_wrap_with_padding(bytes(32), bytes(range(32))), "aes-256", "card-master")
+    comes("wrong_key", aes_key_wrap_with_padding(KEK, bytes(range(16))), "aes-256", "card-master")
+    comes("wrong_key", aes_key_wrap_with_padding(KEK, bytes(range(27))), "aes-256", "card-master")
+    comes("wrong_key", master.wrapped, "scp03-set", "transport")
+    comes("wrong_key", master.wrapped, "aes-256", "card-master", bytes(3))
+    comes("wrong_key", signer.wrapped, "ec-p256", "card", hsm.info(SIGNER).public or b"")
+    comes("bad_request", master.wrapped, "aes-256", "card")
+    assert hsm.keys() == before
+
+
+def test_the_everyday_login_moves_no_keys(mover: CeremonyHsm, hall: Room) -> None:
+    assert not hasattr(hall.everyday(), "wrap_key")
+    with pytest.raises(HsmError):
+        mover.load_component("kek", 1, 2, COMPONENTS[0])  # a label that is taken
+    with refused("bad_request"):
+        mover.load_component("kek-2", 1, 4, COMPONENTS[0])
+    with refused("bad_request"):
+        mover.load_component("kek-2", 1, 2, bytes(32))
 
 
 # --- gone, and back

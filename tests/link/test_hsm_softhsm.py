@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from hsm_card import TRANSPORT_KEYS, TestCard
-from softhsm_thieves import STRANGER, THIEF, THIEF_ON, forged, memory_of
+from softhsm_thieves import STRANGER, TAKER, THIEF, THIEF_ON, forged, memory_of
 from softhsm_tokens import MODULE, ROOT_TOKEN, TOKEN, Tokens, environ_of, softhsm, started, tool
 
 from issuer.config import Secret
@@ -221,6 +221,7 @@ TRIALS: dict[str, Callable[[Stage], bool]] = {
     "has_caps": lambda on: bool(on.hsm.caps()) or not on.hsm.sign_many(SIGNER, "card", [b"x"] * 300),
     "has_quorum": lambda on: not on.can(lambda: on.officer.generate("by one alone", "ec-p256", "card", ())),
     "seals_log": seals_log,
+    "wraps_keys": lambda on: on.can(lambda: on.officer.generate("kek", "aes-256", "wrap", ())),
     "has_ed25519": lambda on: len(on.hsm.sign("audit-1", "audit", b"x")) == 64,
     "has_ml_dsa": lambda on: on.can(lambda: on.officer.generate("later", "ml-dsa-44", "card", ())),
 }
@@ -261,6 +262,19 @@ def test_who_has_the_pin_makes_keys_but_none_that_counts_as_ours(tokens: Tokens,
 def test_who_has_the_pin_goes_past_our_worker_with_a_key(tokens: Tokens, hsm: Pkcs11) -> None:
     assert not hsm.capabilities().enforces_uses
     assert forged(tokens, TOKEN, tokens.user_pin, SIGNER) == "64"
+
+
+def test_who_has_the_pin_takes_out_what_may_leave_and_nothing_else(tokens: Tokens, officer: Ceremony) -> None:
+    tokens.ceremony(makes_exportable=True).generate("may-leave", "ec-p256", "card", ())
+    done = subprocess.run(
+        [sys.executable, "-c", TAKER, MODULE, TOKEN, "may-leave", SIGNER, MASTER],
+        input=tokens.user_pin.text + "\n",
+        env=environ_of(tokens),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["may-leave=out", f"{SIGNER}=KeyUnextractable", f"{MASTER}=KeyUnextractable"]
 
 
 def test_of_two_keys_made_at_once_under_one_label_one_is_left(tokens: Tokens, officer: Ceremony, hsm: Pkcs11) -> None:
