@@ -19,15 +19,16 @@ from typing import Any
 
 from cardlink.language.catalogue import Language, chosen_language
 from cardlink.language.parser import PARSERS, Parser
-from hsm_sim import ceremony_cli, commands, texts
-from hsm_sim.commands import BadSecret, read_secret
+from hsm_sim import backup, ceremony_cli, commands, texts
 from hsm_sim.core import Hsm
 from hsm_sim.endings import Ending
-from hsm_sim.errors import HsmError
+from hsm_sim.errors import HsmError, LogBroken, StoreSealed
 from hsm_sim.faults import read_faults
+from hsm_sim.inputs import BadSecret, Given, read_secret, read_text
 from hsm_sim.keys import Role
 from hsm_sim.log import DEFAULT_MAX_BYTES, Head, Log, scan_log
 from hsm_sim.ops import SPECS
+from hsm_sim.reasons import REASONS, of_os_error
 from hsm_sim.seals import believed_until, read_heads, read_seal_key
 from hsm_sim.server import Server, SocketTaken, listen, signal_wake
 from hsm_sim.store import Store, read_state
@@ -36,6 +37,7 @@ from hsm_sim.unseal import gather
 log = logging.getLogger("hsm_sim")
 
 PR_SET_DUMPABLE = 4  # prctl(2)
+LOG_START = b'{"n":1,'
 FIRST_PERSONS = frozenset({Role.SO, Role.USER, Role.AUDITOR})
 
 
@@ -47,19 +49,34 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return int(args.run(args))
     except HsmError as error:
-        return _fail(error.code, error.detail, lang)
+        return _fail(error.code, error.detail, lang, error.reason)
     except BadSecret as error:
-        return _fail("bad-secret", str(error), lang)
+        return _fail("bad-secret", str(error), lang, error.reason)
     except SocketTaken as error:
         return _fail("socket-taken", str(error), lang)
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - whoever read the answer has gone
+        return 1
     except OSError as error:
-        return _fail("no-file", str(error), lang)
+        reason, about = of_os_error(error)
+        return _fail("no-file", about, lang, reason)
+    except EOFError:
+        return _fail("bad-request", "end of input", lang, "ceremony.left")
+    except KeyboardInterrupt:
+        return _fail("stopped", "SIGINT", lang, "stopped")
 
 
-def _fail(code: str, detail: str, lang: str) -> int:
-    print(f"hsm-sim: error: {texts.text(texts.ERRORS, code, lang)} ({code}: {detail})", file=sys.stderr)
-    if code in texts.HINTS:
-        print(f"hsm-sim: hint: {texts.text(texts.HINTS, code, lang)}", file=sys.stderr)
+def _fail(code: str, detail: str, lang: str, reason: str = "") -> int:
+    """Say what is wrong, in words of its reason or else of its code, and what to do next."""
+    row = REASONS.get(reason) or REASONS.get(code)
+    if row is not None:
+        text, hint = row.told(lang, detail)
+    else:
+        text, hint = texts.text(texts.ERRORS, code, lang), texts.text(texts.HINTS, code, lang)
+    print(
+        f"hsm-sim: error: {text} ({code}: {detail})" if detail else f"hsm-sim: error: {text} ({code})", file=sys.stderr
+    )
+    print(f"hsm-sim: hint: {hint}", file=sys.stderr)
     return 1
 
 
@@ -113,6 +130,18 @@ def _harden() -> None:
     ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
+def _check_new(store: Path, log_path: Path, pins: set[Role], shares: bool) -> None:
+    """See that a new store can be made. Raises BadSecret, StoreSealed."""
+    if shares:
+        raise BadSecret("--init does not go with --shares", "init.shares")
+    if store.exists():
+        raise StoreSealed(f"{store} is there already", "store.exists")
+    if log_path.exists() and log_path.stat().st_size:
+        raise BadSecret(str(log_path), "init.log")
+    if not pins >= FIRST_PERSONS:
+        raise BadSecret("--init wants pins of so, user and auditor", "init.pins")
+
+
 def _serve(args: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     _harden()
@@ -122,31 +151,49 @@ def _serve(args: argparse.Namespace) -> int:
     log_path = args.log or args.store.with_name(args.store.name + ".log")
     given = None if args.shares else read_secret(args.secret_fd, args.secret_file)
     pins = given.pins if given is not None else {}
-    if args.init and (not set(pins) >= FIRST_PERSONS or (log_path.exists() and log_path.stat().st_size) or args.shares):
-        raise BadSecret("--init wants pins of so, user and auditor, no log of an older store, and no --shares")
+    if args.init:
+        _check_new(args.store, log_path, set(pins), bool(args.shares))
     uids = args.allow_uid or [os.getuid()]
     opened: list[Hsm] = []
 
     def start(secret: bytes) -> None:
-        store = Store(args.store, secret, os.urandom, create=args.init)
         try:
-            operation_log = Log(log_path, store.state.anchor, args.log_max_bytes)
-            hsm = Hsm(SPECS, store, operation_log, os.urandom, time.time, faults)
-        except BaseException:
-            store.close()
-            raise
+            store = Store(args.store, secret, os.urandom, create=args.init)
+            try:
+                operation_log = Log(log_path, store.state.anchor, args.log_max_bytes)
+                hsm = Hsm(SPECS, store, operation_log, os.urandom, time.time, faults)
+            except BaseException:
+                store.close()
+                raise
+        except OSError as error:
+            reason, about = of_os_error(error)
+            raise StoreSealed(about, reason) from error
         operation_log.append("hsm", os.getuid(), "start", "ok", "", "shares" if args.shares else "embedded")
         opened.append(hsm)
 
-    if given is not None:
-        start(given.store_secret)
-        if args.init or args.set_pins:
-            opened[0].set_pins(pins)
-        if args.init:
-            commands.add_officers(opened[0], given.officers)
-            opened[0].found(args.persons_needed)
+    def begin(given: Given) -> None:
+        """Open the store with the secret at hand; of a new one that is not finished nothing is left."""
+        try:
+            start(given.store_secret)
+            if args.init or args.set_pins:
+                opened[0].set_pins(pins)
+            if args.init:
+                commands.add_officers(opened[0], given.officers)
+                opened[0].found(args.persons_needed)
+        except BaseException:
+            if args.init and opened:  # it is this process's own
+                backup.remove(args.store)
+                log_path.unlink(missing_ok=True)
+            raise
+
     listener = listen(args.socket, 0o666 if args.allow_uid else 0o600)
     server = Server(listener, args.socket, uids)
+    if given is not None:
+        try:
+            begin(given)
+        except BaseException:
+            server.stop()
+            raise
 
     def stop(signum: int, frame: FrameType | None) -> None:
         server.stop()
@@ -173,9 +220,12 @@ def _serve(args: argparse.Namespace) -> int:
 
 def _verify_log(args: argparse.Namespace) -> int:
     if args.log is None and args.store is None:
-        raise BadSecret("want --log, or --store with its secret")
+        raise BadSecret("want --log, or --store with its secret", "log.choice")
     path = args.log or args.store.with_name(args.store.name + ".log")
-    heads = read_heads(args.heads.read_text(encoding="utf-8")) if args.heads else {}
+    with path.open("rb") as file:
+        if not file.read(len(LOG_START)) == LOG_START:
+            raise LogBroken(str(path), "log.none")
+    heads = read_heads(read_text(args.heads)) if args.heads else {}
     scan = scan_log(path, seal_key=read_seal_key(args.seal_key) if args.seal_key else None, heads=heads)
     if args.store:
         anchor = read_state(args.store, read_secret(args.secret_fd, args.secret_file).store_secret).anchor

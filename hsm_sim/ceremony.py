@@ -71,7 +71,7 @@ class Ceremony:
         self.book = Book(self.folder / BOOK, self.clock_s)
         begun = self.book.find("gather")
         if begun is not None and begun.facts["plan"] != self.plan.digest:
-            raise BadRequest("this ceremony was begun with another plan")
+            raise BadRequest("this ceremony was begun with another plan", "plan.other")
 
     def run(self) -> None:
         """Do every step that is not done. Raises HsmError, OSError; run again, it goes on there."""

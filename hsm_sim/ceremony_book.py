@@ -3,6 +3,7 @@
 A torn ceremony goes on after the last whole line. The transcript is made from these lines and from nothing else.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -65,10 +66,17 @@ class Book:
         at_s = int(self.clock_s())
         body = json.dumps([step, at_s, list(persons), facts], ensure_ascii=False, sort_keys=True).encode()
         line = Line(step, at_s, persons, facts, _digest(self.last, body))
+        raw = body + b"\t" + line.digest.encode() + b"\n"
         descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        size = os.fstat(descriptor).st_size
         try:
-            os.write(descriptor, body + b"\t" + line.digest.encode() + b"\n")
-            os.fsync(descriptor)
+            try:
+                if os.write(descriptor, raw) != len(raw):
+                    raise OSError(errno.ENOSPC, "not all bytes could be written", str(self.path))
+                os.fsync(descriptor)
+            except OSError:
+                os.ftruncate(descriptor, size)
+                raise
         finally:
             os.close(descriptor)
         self.lines.append(line)

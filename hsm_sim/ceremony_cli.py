@@ -42,7 +42,7 @@ class Console:
     def _line(self) -> str:
         line = sys.stdin.readline()
         if not line:
-            raise BadRequest("nobody types any more; run it again, it goes on here")
+            raise BadRequest("nobody types any more; run it again, it goes on here", "ceremony.left")
         return line.rstrip("\n")
 
 

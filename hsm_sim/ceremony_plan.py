@@ -96,13 +96,13 @@ def read_plan(path: Path) -> Plan:
         told = tomllib.loads(raw.decode("utf-8"))
         return _plan(told, hashlib.sha256(raw).hexdigest())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
-        raise BadRequest(f"plan {path.name}: {error}") from error
+        raise BadRequest(f"plan {path.name}: {error}", "plan.form") from error
 
 
 def _plan(told: dict[str, Any], digest: str) -> Plan:
     unknown = told.keys() - SECTIONS
     if unknown:
-        raise BadRequest(f"plan: unknown {', '.join(sorted(unknown))}")
+        raise BadRequest(f"plan: unknown {', '.join(sorted(unknown))}", "plan.form")
     shares, roots = told["shares"], told["roots"]
     copies = told.get("backup", shares)  # nobody else named: the same persons hold both
     plan = Plan(
@@ -121,27 +121,27 @@ def _plan(told: dict[str, Any], digest: str) -> Plan:
         digest=digest,
     )
     if not 1 <= plan.persons_needed <= len(plan.officers):
-        raise BadRequest("plan: persons_needed is 1 to the number of officers")
+        raise BadRequest("plan: persons_needed is 1 to the number of officers", "plan.numbers")
     of_store = 2 <= plan.share_threshold <= len(plan.holders) <= SHARES_MAX
     if not of_store or not 2 <= plan.backup_threshold <= len(plan.backup_holders) <= SHARES_MAX:
-        raise BadRequest(f"plan: 2 to {SHARES_MAX} holders of shares, and a threshold of at least 2")
+        raise BadRequest(f"plan: 2 to {SHARES_MAX} holders of shares, and a threshold of at least 2", "plan.numbers")
     if not 1 <= plan.root_threshold <= plan.roots <= SHARES_MAX:
-        raise BadRequest("plan: a root threshold is 1 to the number of root keys")
+        raise BadRequest("plan: a root threshold is 1 to the number of root keys", "plan.numbers")
     if set(plan.officers) & set(plan.auditors) or {str(role) for role in Role} & set(plan.people):
-        raise BadRequest("plan: nobody is officer and auditor, and no person bears a role's name")
+        raise BadRequest("plan: nobody is officer and auditor, and no person bears a role's name", "plan.people")
     return plan
 
 
 def _names(given: Any) -> tuple[str, ...]:
     names = tuple(_name(one) for one in given)
     if len(set(names)) != len(names):
-        raise BadRequest("plan: one name twice")
+        raise BadRequest("plan: one name twice", "plan.people")
     return names
 
 
 def _name(given: Any) -> str:
     if not isinstance(given, str) or not NAME_CHARS[0] <= len(given) <= NAME_CHARS[1] or not given.isprintable():
-        raise BadRequest(f"plan: {given!r:.40} is no name or code")
+        raise BadRequest(f"plan: {given!r:.40} is no name or code", "plan.people")
     if "/" in given:
-        raise BadRequest(f"plan: {given!r:.40} has a slash")
+        raise BadRequest(f"plan: {given!r:.40} has a slash", "plan.people")
     return given

@@ -5,12 +5,10 @@ others see it with `hsm-sim proposals` and agree with `hsm-sim approve`.
 """
 
 import argparse
-import json
 import os
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,54 +20,16 @@ from hsm_sim.components import check as check_component
 from hsm_sim.core import Hsm, Peer
 from hsm_sim.errors import BadRequest, HsmGone, WrongKey, error_from_wire
 from hsm_sim.frames import FrameSocket
+from hsm_sim.inputs import check_free, read_once, read_secret, read_text, write_private
 from hsm_sim.keys import KeyState, Role
 from hsm_sim.policy import Op
 from hsm_sim.shares import combine, split
-from hsm_sim.store import SECRET_BYTES, read_state
+from hsm_sim.store import read_state
 from hsm_sim.unseal import UNSEAL
 
-SECRET_MAX_BYTES = 4096
 SHARE_MAX_CHARS = 1024
 ANSWER_WAIT_S = 30.0
 PROPOSAL_WAIT_S = 3600.0
-
-
-class BadSecret(Exception):
-    """What came in through the secret's descriptor or file is not what is wanted."""
-
-
-@dataclass(frozen=True, slots=True)
-class Given:
-    """What an embedded HSM is handed at its start; at --init also PINs of the roles, and further officers by name."""
-
-    store_secret: bytes
-    pins: Mapping[Role, str]
-    officers: Mapping[str, str]
-
-    def __repr__(self) -> str:
-        return "Given(...)"
-
-
-def read_once(descriptor: int | None, path: Path | None, what: str) -> str:
-    """Read one line of a secret from a descriptor or a file."""
-    if (descriptor is None) == (path is None):
-        raise BadSecret(f"want either --{what}-fd or --{what}-file")
-    with open(descriptor if descriptor is not None else str(path), encoding="utf-8") as source:
-        return source.readline(SECRET_MAX_BYTES).strip()
-
-
-def read_secret(descriptor: int | None, path: Path | None) -> Given:
-    """Read the store's secret and, where they are given, the PINs. Raises BadSecret."""
-    try:
-        told = json.loads(read_once(descriptor, path, "secret"))
-        secret = bytes.fromhex(told["store_secret"])
-        pins = {Role(role): str(pin) for role, pin in told.get("pins", {}).items()}
-        officers = {str(name): str(pin) for name, pin in told.get("officers", {}).items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadSecret("want JSON with store_secret and, at --init, pins of so, user, auditor") from error
-    if len(secret) != SECRET_BYTES:
-        raise BadSecret(f"store_secret has {len(secret)} bytes, want {SECRET_BYTES}")
-    return Given(secret, pins, officers)
 
 
 def add_officers(hsm: Hsm, officers: Mapping[str, str]) -> None:
@@ -256,7 +216,7 @@ def _approve(args: argparse.Namespace) -> int:
     with _client(args) as client:
         found = [one for one in client.proposals() if one.nonce.hex().startswith(args.proposal.lower())]
         if len(found) != 1 or len(args.proposal) < 8:
-            raise BadRequest("no such proposal, or more than one begins so: hsm-sim proposals")
+            raise BadRequest("no such proposal, or more than one begins so", "proposal.none")
         print(found[0].op, _shown(found[0].args), sep="\t")
         after = client.approve(found[0])
     _say(args, "approved", have=len(after.persons), needed=after.needed)
@@ -268,7 +228,7 @@ def _load_component(args: argparse.Namespace) -> int:
     try:
         value = bytes.fromhex(_read_share(args.component_file))
     except ValueError as error:
-        raise BadRequest(f"a component is {2 * COMPONENT_BYTES} hex digits") from error
+        raise BadRequest(f"a component is {2 * COMPONENT_BYTES} hex digits", "component.form") from error
     check_component(args.number, args.of, value)
     if args.kcv is not None and key_check_value(value).hex() != args.kcv.lower():
         raise WrongKey(f"--kcv {args.kcv[:8]}: mistyped, or another component; nothing was sent")
@@ -304,7 +264,7 @@ def _rotate_log_key(args: argparse.Namespace) -> int:
 def _read_share(path: Path | None) -> str:
     """A share from a file, or typed without being shown."""
     if path is not None:
-        return path.read_text(encoding="utf-8")[:SHARE_MAX_CHARS]
+        return read_text(path)[:SHARE_MAX_CHARS]
     if not sys.stdin.isatty():
         return sys.stdin.readline(SHARE_MAX_CHARS)
     from getpass import getpass
@@ -313,6 +273,7 @@ def _read_share(path: Path | None) -> str:
 
 
 def _unseal(args: argparse.Namespace) -> int:
+    share = _read_share(args.share_file)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connected:
         connected.settimeout(ANSWER_WAIT_S)
         try:
@@ -320,10 +281,13 @@ def _unseal(args: argparse.Namespace) -> int:
         except OSError as error:
             raise HsmGone(f"{args.socket}: {error.strerror}") from error
         frames = FrameSocket(connected, is_strict=False)
-        frames.send([UNSEAL, _read_share(args.share_file)])
+        frames.send([UNSEAL, share])
         answer = frames.receive()
     if answer[0] is not True:
-        raise error_from_wire(*answer[1:])
+        refused = error_from_wire(*answer[1:])
+        if isinstance(refused, BadRequest) and not refused.reason:  # it wants a login and no share
+            refused.reason = "share.not-sealed"
+        raise refused
     have, needed = answer[1:]
     _say(args, "opened" if have >= needed else "share-taken", have=have, needed=needed)
     return 0
@@ -332,14 +296,13 @@ def _unseal(args: argparse.Namespace) -> int:
 def _split(args: argparse.Namespace) -> int:
     """Give the store's secret to several holders, each their own file."""
     given = read_secret(args.secret_fd, args.secret_file)
+    check_free(*args.share_file)
     _write_shares(args, split(given.store_secret, args.threshold, len(args.share_file)))
     return 0
 
 
 def _write_shares(args: argparse.Namespace, shares: Sequence[str]) -> None:
-    for path, share in zip(args.share_file, shares, strict=True):
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            file.write(share + "\n")
+    write_private(dict(zip(args.share_file, shares, strict=True)))
     _say(args, "split", count=len(shares), threshold=args.threshold)
 
 
@@ -347,9 +310,14 @@ def _backup(args: argparse.Namespace) -> int:
     """Copy the store under a key of its own, which is given out in shares and kept nowhere."""
     given = read_secret(args.secret_fd, args.secret_file)
     state = read_state(args.store, given.store_secret)
+    check_free(args.to, *args.share_file)
     wrap_key, shares = backup.new_shares(args.threshold, len(args.share_file))
-    _write_shares(args, shares.words)
     digest = backup.write(state, wrap_key, args.to)
+    try:
+        _write_shares(args, shares.words)
+    except OSError:
+        backup.remove(args.to)  # without its shares nobody opens it
+        raise
     _say(args, "backed-up", keys=len(state.keys), path=args.to, digest=digest, split=shares.split)
     return 0
 
@@ -357,6 +325,7 @@ def _backup(args: argparse.Namespace) -> int:
 def _restore(args: argparse.Namespace) -> int:
     """Make a new store from a backup, under a secret of its own. Its log begins anew."""
     given = read_secret(args.secret_fd, args.secret_file)
+    check_free(args.store)
     wrap_key = combine([_read_share(path) for path in args.share_file])
     state = backup.restore(args.backup, wrap_key, args.store, given.store_secret)
     _say(args, "restored", keys=len(state.keys), path=args.store)

@@ -100,7 +100,8 @@ class Connection:
                 return self._frames
             except (OSError, BadRequest) as error:
                 if time.monotonic() > deadline:
-                    raise HsmGone(f"nobody answers at {self._path}") from error
+                    reason = error.reason if isinstance(error, HsmError) else ""
+                    raise HsmGone(f"nobody answers at {self._path}", reason) from error
             time.sleep(RETRY_WAIT_S)
 
     def _connect(self) -> FrameSocket:

@@ -94,7 +94,7 @@ class Hsm:
         faults: Faults | None = None,
     ) -> None:
         if operation_log.saved_generation > store.state.generation:
-            raise StoreSealed("the store is older than its log: an old copy was put back")
+            raise StoreSealed("the store is older than its log: an old copy was put back", "store.old")
         self._specs = specs
         self._store = store
         self.log = operation_log
@@ -171,7 +171,7 @@ class Hsm:
             record = self.state.pins.get(name)
             if record is None or record.role is None:
                 self.log.append(name[:16], uid, "login", Denied.code, "", "")
-                raise Denied(f"no role {name[:16]}")
+                raise Denied(f"no role {name[:16]}", "person.none")
             role = record.role
             if record.tries >= TRIES_MAX:
                 self.log.append(name, uid, "login", PinLocked.code, "", "")

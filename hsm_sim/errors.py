@@ -1,6 +1,6 @@
 """What the HSM refuses with. Each error has a code that crosses the socket; the client raises the same class again."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from cardlink.errors import Malformed
 from cardlink.gp import host_channel
@@ -8,13 +8,21 @@ from cardlink.gp.host_channel import ChannelError
 
 
 class HsmError(Exception):
-    """The HSM or the way to it said no. `detail` is a fact for the log, never a secret."""
+    """The HSM or the way to it said no. `detail` is a fact for the log, never a secret.
+
+    `reason` says more closely than the code what a person can do something about (`hsm_sim/reasons.py`).
+    """
 
     code: ClassVar[str] = "error"
 
-    def __init__(self, detail: str = "") -> None:
+    def __init__(self, detail: str = "", reason: str = "") -> None:
         super().__init__(detail)
         self.detail = detail
+        self.reason = reason
+
+    def to_wire(self) -> list[Any]:
+        """The answer that tells it."""
+        return [False, self.code, self.detail, *([self.reason] if self.reason else [])]
 
     def __str__(self) -> str:
         return f"{self.code}: {self.detail}" if self.detail else self.code
@@ -169,9 +177,9 @@ ERRORS: dict[str, type[HsmError]] = {
 }
 
 
-def error_from_wire(code: str, detail: str) -> HsmError:
+def error_from_wire(code: str, detail: str, reason: str = "") -> HsmError:
     """The error that a code stands for."""
-    return ERRORS.get(code, HsmError)(detail)
+    return ERRORS.get(code, HsmError)(detail, reason)
 
 
 _OF_CHANNEL: dict[type[ChannelError], type[HsmError]] = {

@@ -65,7 +65,7 @@ def read_faults(texts: Sequence[str]) -> Faults | None:
         try:
             on[name] = float(number)
         except ValueError as error:
-            raise BadRequest(f"fault {text!r:.40}: want NAME=NUMBER") from error
+            raise BadRequest(f"fault {text!r:.40}: want NAME=NUMBER", "fault.form") from error
         if name not in NAMES:
-            raise BadRequest(f"no fault {name[:20]!r}; there are {', '.join(NAMES)}")
+            raise BadRequest(f"no fault {name[:20]!r}; there are {', '.join(NAMES)}", "fault.form")
     return Faults(on) if on else None

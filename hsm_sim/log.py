@@ -124,7 +124,7 @@ def scan_log(
             if heads and count in heads:
                 seals.check_head(count, last, heads[count])
     if heads and max(heads) > count:
-        raise LogBroken(f"the log has {count} lines, and had {max(heads)}: shortened or replaced")
+        raise LogBroken(f"the log has {count} lines, and had {max(heads)}: shortened or replaced", "log.short")
     changes = tuple(seals.changes)
     return Scan(Head(count, size, last), torn, generation, uses, count - sealed, changes, tuple(unended))
 
@@ -147,7 +147,8 @@ def _check_anchor(seek: Callable[[int], int], read: Callable[[int], bytes], anch
     """Raise LogBroken unless the line that ends at the anchor has the anchor's hash."""
     seek(anchor.size_bytes - HASH_TAIL_BYTES)
     if read(HASH_TAIL_BYTES) != b"\t" + anchor.last_hash.hex().encode() + b"\n":
-        raise LogBroken(f"line {anchor.count} is not the one that the store remembers: shortened or replaced")
+        wrong = f"line {anchor.count} is not the one that the store remembers: shortened or replaced"
+        raise LogBroken(wrong, "log.short")
 
 
 @lru_cache(maxsize=4096)
@@ -168,7 +169,7 @@ class Log:
         machine_start_ms: Callable[[], int] = booted_ms,
     ) -> None:
         if anchor and anchor.count and not path.exists():
-            raise LogBroken(f"the log {path} is missing")
+            raise LogBroken(f"the log {path} is missing", "log.missing")
         self._path = path
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:

@@ -52,7 +52,7 @@ def settle(hsm: "Hsm", change: Callable[[Callable[[State], State]], None]) -> No
 def rotate(hsm: "Hsm", change: Callable[[Callable[[State], State]], None], doubted_after: int | None) -> None:
     """Make a new key, let the old one name it in the log, and seal with it from now on. Raises HsmError."""
     if doubted_after is not None and not 0 <= doubted_after <= hsm.log.head.count:
-        raise BadRequest(f"the log has no line {doubted_after}")
+        raise BadRequest(f"the log has no line {doubted_after}", "log.line")
     if NEXT in hsm.state.settings:
         settle(hsm, change)
     key = Key.from_private_bytes(hsm.random(32))

@@ -26,7 +26,7 @@ class Cap:
     def checked(cls, per_second: int, per_day: int) -> "Cap":
         """A cap from outside. Raises BadRequest."""
         if not (0 <= per_second <= CAP_MAX and 0 <= per_day <= CAP_MAX):
-            raise BadRequest("a cap is 0 or more")
+            raise BadRequest("a cap is 0 or more", "cap.range")
         return cls(per_second, per_day)
 
 

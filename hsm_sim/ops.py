@@ -118,7 +118,7 @@ def _step(hsm: Hsm, label: str, following: KeyState) -> None:
     def step(state: State) -> State:
         key = state.keys[label]
         if following not in STEPS[key.info.state]:
-            raise BadRequest(f"{label}: from {key.info.state} no way leads to {following}")
+            raise BadRequest(f"{label}: from {key.info.state} no way leads to {following}", "key.step")
         return replace(state, keys={**state.keys, label: key.in_state(following)})
 
     hsm.change(step)

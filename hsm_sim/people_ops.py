@@ -33,12 +33,14 @@ def _set_pin(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> None:
 def _add_person(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> None:
     name, role, pin = args
     if not NAME_CHARS[0] <= len(name) <= NAME_CHARS[1] or not name.isprintable() or "/" in name:
-        raise BadRequest(f"a name has {NAME_CHARS[0]} to {NAME_CHARS[1]} printable characters and no slash")
+        raise BadRequest(
+            f"a name has {NAME_CHARS[0]} to {NAME_CHARS[1]} printable characters and no slash", "person.name"
+        )
     record = make_pin_record(_role(role), pin, hsm.random)
 
     def add(state: State) -> State:
         if name in state.pins or len(state.pins) >= PERSONS_MAX:
-            raise BadRequest(f"{name} is there already, or {PERSONS_MAX} persons are")
+            raise BadRequest(f"{name} is there already, or {PERSONS_MAX} persons are", "person.taken")
         return replace(state, pins={**state.pins, name: record})
 
     hsm.change(add)
@@ -49,10 +51,10 @@ def _remove_person(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> Non
 
     def remove(state: State) -> State:
         if name not in state.pins:
-            raise BadRequest(f"no person {name[:32]}")
+            raise BadRequest(f"no person {name[:32]}", "person.none")
         left = {other: record for other, record in state.pins.items() if other != name}
         if sum(record.role is Role.SO for record in left.values()) < hsm.persons_needed:
-            raise Denied("too few security officers would be left for a quorum")
+            raise Denied("too few security officers would be left for a quorum", "person.officers")
         return replace(state, pins=left)
 
     hsm.change(remove)
@@ -68,7 +70,7 @@ def _set_persons_needed(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -
     def set_needed(state: State) -> State:
         officers = sum(record.role is Role.SO for record in state.pins.values())
         if not 1 <= needed <= officers:
-            raise BadRequest(f"1 to {officers}, the security officers there are")
+            raise BadRequest(f"1 to {officers}, the security officers there are", "persons.range")
         return replace(state, settings={**state.settings, PERSONS: needed})
 
     hsm.change(set_needed)

@@ -21,7 +21,7 @@ def _digest(pin: str, salt: bytes) -> bytes:
 def make_pin_record(role: Role, pin: str, random: Callable[[int], bytes]) -> PinRecord:
     """Store form of a person's role and new PIN. Raises BadRequest for one that is too short or too long."""
     if not PIN_CHARS[0] <= len(pin) <= PIN_CHARS[1]:
-        raise BadRequest(f"a PIN has {PIN_CHARS[0]} to {PIN_CHARS[1]} characters")
+        raise BadRequest(f"a PIN has {PIN_CHARS[0]} to {PIN_CHARS[1]} characters", "pin.length")
     salt = random(SALT_BYTES)
     return PinRecord(salt, _digest(pin, salt), role=role)
 

@@ -69,7 +69,7 @@ class Quorum:
             if digest != found.digest:
                 raise Denied("this is not what was proposed")
             if person in found.persons:
-                raise Denied(f"{person} has agreed already")
+                raise Denied(f"{person} has agreed already", "proposal.twice")
             found.persons.append(person)
             return found
 

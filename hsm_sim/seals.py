@@ -120,11 +120,11 @@ def read_heads(text: str) -> Mapping[int, KeptHead]:
     for line in filter(None, map(str.strip, text.splitlines())):
         found = _HEAD.fullmatch(line)
         if found is None:
-            raise BadRequest(f"{line[:40]!r} is no head of a log as hsm-sim log-head prints it")
+            raise BadRequest(f"{line[:40]!r} is no head of a log as hsm-sim log-head prints it", "heads.form")
         count, last, key = found.groups()
         kept = KeptHead(bytes.fromhex(last), None if key == "-" else bytes.fromhex(key))
         if heads.setdefault(int(count), kept) != kept:
-            raise BadRequest(f"two heads of {count} lines that differ")
+            raise BadRequest(f"two heads of {count} lines that differ", "heads.form")
     return heads
 
 
@@ -133,7 +133,7 @@ def read_seal_key(text: str) -> bytes:
     try:
         key = bytes.fromhex(text)
     except ValueError as error:
-        raise BadRequest("a seal key is 64 hex digits") from error
+        raise BadRequest("a seal key is 64 hex digits", "seal-key.form") from error
     if len(key) != HASH_BYTES:
-        raise BadRequest("a seal key is 64 hex digits")
+        raise BadRequest("a seal key is 64 hex digits", "seal-key.form")
     return key

@@ -77,7 +77,7 @@ class Server:
                 try:
                     result = self._hsm.call(peer, request[0], request[1:])
                 except HsmError as error:
-                    frames.send([False, error.code, error.detail])
+                    frames.send(error.to_wire())
                 else:
                     frames.send([True, result])
         except HsmError as error:
@@ -108,7 +108,7 @@ class Server:
 def _tell(frames: FrameSocket, error: HsmError) -> None:
     """Say why the connection ends, if the other end still listens."""
     try:
-        frames.send([False, error.code, error.detail])
+        frames.send(error.to_wire())
     except OSError as gone:
         log.debug("hsm client did not wait for %s: %s", error.code, gone)
 

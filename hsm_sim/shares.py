@@ -31,7 +31,7 @@ class Place:
 def split(secret: bytes, threshold: int, count: int) -> list[str]:
     """Split a secret of 32 bytes. Raises BadRequest for a threshold that is no threshold."""
     if len(secret) != SECRET_BYTES or not 2 <= threshold <= count <= SHARES_MAX:
-        raise BadRequest(f"2 to {SHARES_MAX} shares, and at least 2 of them to open")
+        raise BadRequest(f"2 to {SHARES_MAX} shares, and at least 2 of them to open", "share.count")
     groups = shamir_mnemonic.generate_mnemonics(1, [(threshold, count)], secret, iteration_exponent=ITERATION_EXPONENT)
     return list(groups[0])
 
@@ -41,7 +41,7 @@ def look(share: str) -> Place:
     try:
         read = Share.from_mnemonic(" ".join(share.lower().split()))
     except MnemonicError as error:
-        raise BadRequest(f"no share: {error}") from error
+        raise BadRequest(f"no share: {error}", "share.words") from error
     return Place(read.identifier, read.index + 1, read.member_threshold)
 
 
@@ -62,7 +62,7 @@ class Gathering:
         """Take one share; the secret with the last one needed. Raises BadRequest; what was taken before stays."""
         place = look(share)
         if self._split is not None and place.split != self._split:
-            raise BadRequest("this share belongs to another split than the ones before")
+            raise BadRequest("this share belongs to another split than the ones before", "share.other")
         self._split, self.needed = place.split, place.threshold
         self._held[place.number] = " ".join(share.lower().split())
         if self.count < self.needed:
@@ -71,9 +71,16 @@ class Gathering:
 
 
 def combine(shares: Sequence[str]) -> bytes:
-    """The secret of enough shares. Raises BadRequest."""
+    """The secret of enough shares, or more. Raises BadRequest."""
+    places = [look(share) for share in shares]
+    held = {place.number: " ".join(share.lower().split()) for place, share in zip(places, shares, strict=True)}
+    if len({place.split for place in places}) != 1:
+        raise BadRequest("these shares give no secret: they are of different splits", "share.other")
+    needed = places[0].threshold
+    if len(held) < needed:
+        raise BadRequest(f"these shares give no secret: {len(held)} different ones of {needed}", "share.few")
     try:
-        secret: bytes = shamir_mnemonic.combine_mnemonics(list(shares))
+        secret: bytes = shamir_mnemonic.combine_mnemonics(list(held.values())[:needed])
     except MnemonicError as error:
         raise BadRequest(f"these shares give no secret: {error}") from error
     if len(secret) != SECRET_BYTES:

@@ -206,9 +206,9 @@ def _read_file(path: Path, secret: bytes) -> _Read:
     try:
         raw = path.read_bytes()
     except FileNotFoundError as error:
-        raise StoreSealed(f"{path} is missing; --init makes a new store") from error
+        raise StoreSealed(f"{path} is missing; --init makes a new store", "store.missing") from error
     if len(raw) < HEAD_BYTES or not raw.startswith((MAGIC, OLD_MAGIC)):
-        raise StoreSealed(f"{path} is no store")
+        raise StoreSealed(f"{path} is no store", "store.none")
     head = raw[:HEAD_BYTES]
     cipher = _sealing_key(secret, head[len(MAGIC) :])
     if raw.startswith(OLD_MAGIC):
@@ -216,7 +216,7 @@ def _read_file(path: Path, secret: bytes) -> _Read:
         try:
             return _Read(_read_old(cipher.decrypt(nonce, sealed, head)), 1, len(raw), is_old=True)
         except (InvalidTag, ValueError) as error:
-            raise StoreSealed("wrong secret, or the file was changed") from error
+            raise StoreSealed("wrong secret, or the file was changed", "store.secret") from error
     tables, frames, at = _Tables(), 0, HEAD_BYTES
     while at + LENGTH_BYTES <= len(raw):
         begin = at + LENGTH_BYTES
@@ -230,11 +230,11 @@ def _read_file(path: Path, secret: bytes) -> _Read:
         except (InvalidTag, ValueError) as error:
             if frames and end >= len(raw):
                 break  # the last one, cut or half on the disk: whether it ever counted, the log knows
-            raise StoreSealed("wrong secret, or the file was changed") from error
+            raise StoreSealed("wrong secret, or the file was changed", "store.secret") from error
         tables.apply(plain)
         frames, at = frames + 1, end
     if not frames:
-        raise StoreSealed(f"{path} was never finished")
+        raise StoreSealed(f"{path} was never finished", "store.unfinished")
     return _Read(tables.state(), frames, at)
 
 
@@ -270,7 +270,7 @@ class Store:
         try:
             fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if create and path.exists():
-                raise StoreSealed(f"{path} is there already")
+                raise StoreSealed(f"{path} is there already", "store.exists")
             if create:
                 _sealing_key(secret, b"")
                 self.state = State()
@@ -287,7 +287,7 @@ class Store:
             os.ftruncate(self._file, read.end)
         except BlockingIOError as error:
             os.close(self._lock_file)
-            raise StoreSealed(f"another process holds {path}") from error
+            raise StoreSealed(f"another process holds {path}", "store.taken") from error
         except BaseException:
             os.close(self._lock_file)
             raise
@@ -303,7 +303,7 @@ class Store:
             else:
                 self._append(state)
         except OSError as error:
-            raise StoreSealed(f"the store cannot be written: {error.strerror}") from error
+            raise StoreSealed(f"the store cannot be written: {error.strerror}", "store.disk") from error
         self.state = state
 
     def _append(self, state: State) -> None:
@@ -337,6 +337,7 @@ class Store:
             beside.replace(self._path)
         except OSError:
             os.close(file)
+            beside.unlink(missing_ok=True)
             raise
         if self._file >= 0:
             os.close(self._file)

@@ -160,6 +160,11 @@ ERRORS: Mapping[str, tuple[str, str]] = {
     ),
     "capped": ("đã dùng khóa đến giới hạn", "the key was used as often as it may be"),
     "needs-quorum": ("việc này cần thêm người đồng ý", "this takes more persons"),
+    "key-exists": ("nhãn này có rồi", "this label is taken"),
+    "session-lost": ("phiên với thẻ đã mất", "the session with the card is lost"),
+    "wrong-cryptogram": ("thẻ không giữ bộ khóa đã nêu", "the card does not hold the key set that was named"),
+    "wrong-answer": ("thẻ trả lời sai", "the card's answer is wrong"),
+    "error": ("HSM từ chối", "the HSM refuses"),
     "busy": ("HSM đang bận", "the HSM is busy"),
     "zeroised": ("HSM đã tự xóa khóa vì bị mở nắp", "the HSM has destroyed its keys: its case was opened"),
     "log-full": ("nhật ký đầy", "the log is full"),
@@ -177,6 +182,24 @@ ERRORS: Mapping[str, tuple[str, str]] = {
 }
 
 HINTS: Mapping[str, tuple[str, str]] = {
+    "denied": (
+        "việc này dành cho vai trò khác: chọn người bằng --as, xem hsm-sim persons",
+        "another role does this: choose a person with --as, see hsm-sim persons",
+    ),
+    "not-allocated": ("nhờ người cấp việc mở việc này trước", "let the allocator open this job first"),
+    "no-such-key": ("xem nhãn và trạng thái: hsm-sim keys", "see labels and states: hsm-sim keys"),
+    "key-exists": ("chọn nhãn khác; xem: hsm-sim keys", "choose another label; see: hsm-sim keys"),
+    "session-lost": ("đặt lại thẻ rồi làm lại", "put the card back and do it again"),
+    "wrong-cryptogram": ("kiểm tra có đúng lô thẻ không", "check whether it is of the right batch of cards"),
+    "wrong-answer": ("đặt thẻ sang một bên, dùng thẻ khác", "put this card aside, take another one"),
+    "busy": ("đợi một lát rồi làm lại", "wait a moment and do it again"),
+    "bad-request": ("xem cách dùng: hsm-sim --help", "see how it is used: hsm-sim --help"),
+    "socket-taken": (
+        "dừng tiến trình đó, hoặc chọn --socket khác",
+        "stop that process, or choose another --socket",
+    ),
+    "no-file": ("kiểm tra đường dẫn và quyền của tệp", "check the path and the file's mode"),
+    "error": ("xem nhật ký của HSM", "see the HSM's log"),
     "pin-locked": (
         "khởi động lại HSM với --set-pins và PIN mới trong bí mật",
         "start the HSM again with --set-pins and new PINs in the secret",

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from hsm_sim.ceremony_book import Book, Line
 from hsm_sim.ceremony_texts import TRANSCRIPT, both
 from hsm_sim.errors import BadRequest, LogBroken
+from hsm_sim.inputs import read_text
 
 LABEL = b"themo-hsm-ceremony-1"
 MARK = "----- chữ ký / signature (Ed25519) -----\n"
@@ -83,27 +84,29 @@ def write(book: Book, folder: Path, sign: Callable[[list[bytes]], list[bytes]], 
     of_text, of_pdf = sign([LABEL + body.encode(), LABEL + drawn])
     pdf.write_bytes(drawn)
     pdf.with_name(pdf.name + SIGNATURE).write_text(f"{key}\n{of_pdf.hex()}\n", encoding="ascii")
-    text.write_text(f"{body}{MARK}{key}\n{of_text.hex()}\n", encoding="utf-8")
+    beside = text.with_name(text.name + ".new")
+    beside.write_text(f"{body}{MARK}{key}\n{of_text.hex()}\n", encoding="utf-8")
+    beside.replace(text)  # a ceremony that has this file is over: it is whole or not there
     return text, pdf
 
 
 def verify(path: Path, key: str | None = None) -> str:
     """Check a transcript, text or PDF; answers the hex of the key that signed it. Raises LogBroken, BadRequest."""
     if path.suffix == ".pdf":
-        body, rest = path.read_bytes(), path.with_name(path.name + SIGNATURE).read_text(encoding="ascii")
+        body, rest = path.read_bytes(), read_text(path.with_name(path.name + SIGNATURE))
     else:
-        text, mark, rest = path.read_text(encoding="utf-8").partition(MARK)
+        text, mark, rest = read_text(path).partition(MARK)
         body = text.encode()
         if not mark:
-            raise BadRequest(f"{path.name} bears no signature")
+            raise BadRequest(f"{path.name} bears no signature", "transcript.none")
     words = rest.split()
     if len(words) != 2 or len(words[0]) != KEY_HEX_CHARS:
-        raise BadRequest(f"{path.name} bears no signature")
+        raise BadRequest(f"{path.name} bears no signature", "transcript.none")
     if key is not None and words[0] != key.strip().lower():
-        raise LogBroken(f"{path.name} is signed by another key")
+        raise LogBroken(f"{path.name} is signed by another key", "transcript.changed")
     try:
         public = ed25519.Ed25519PublicKey.from_public_bytes(bytes.fromhex(words[0]))
         public.verify(bytes.fromhex(words[1]), LABEL + body)
     except (InvalidSignature, ValueError) as error:
-        raise LogBroken(f"{path.name} was changed: its signature is wrong") from error
+        raise LogBroken(f"{path.name} was changed: its signature is wrong", "transcript.changed") from error
     return words[0]

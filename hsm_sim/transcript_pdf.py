@@ -33,7 +33,7 @@ def draw(body: str, key: str, persons: Sequence[str], fonts: Path) -> bytes:
     for name in (PLAIN, BOLD):
         file = fonts / f"{name}.ttf"
         if not file.exists():
-            raise BadRequest(f"no font {file}: install fonts-dejavu-core")
+            raise BadRequest(f"no font {file}: install fonts-dejavu-core", "fonts")
         pdfmetrics.registerFont(TTFont(name, str(file)))
     blocks = [block.split("\n") for block in body.strip().split("\n\n")]
     signing = [both("sign_here")]

@@ -60,11 +60,11 @@ def _take(frames: FrameSocket, gathering: Gathering) -> bytes | None:
     match frames.receive():
         case [first, str(share)] if first == UNSEAL:
             return gathering.add(share)
-    raise BadRequest("the HSM is sealed: it takes shares and nothing else (hsm-sim unseal)")
+    raise BadRequest("the HSM is sealed: it takes shares and nothing else (hsm-sim unseal)", "share.sealed")
 
 
 def _answer(frames: FrameSocket, error: HsmError) -> None:
     try:
-        frames.send([False, error.code, error.detail])
+        frames.send(error.to_wire())
     except OSError as gone:
         log.debug("hsm holder did not wait for %s: %s", error.code, gone)

@@ -297,9 +297,12 @@ def test_a_second_hsm_on_the_same_store_or_socket_is_refused(hsm: HsmProcess, tm
     with hsm.client() as user:
         user.status()
         code, errors = HsmProcess(tmp_path).start().ended()
+        assert (code, "is in use" in errors) == (1, True)
+        code, errors = HsmProcess(tmp_path).start("--socket", str(tmp_path / "other.sock")).ended()
         assert (code, "another process holds" in errors) == (1, True)
+        assert not (tmp_path / "other.sock").exists()
         code, errors = HsmProcess(tmp_path).start("--init").ended()
-        assert code == 1
+        assert (code, "is there already" in errors) == (1, True)
         assert user.status().keys == 0
 
 

@@ -85,7 +85,7 @@ def view(state: State, base: State) -> dict[str, Any]:
             name: (one.role, one.tries, name in base.pins and one.digest == base.pins[name].digest)
             for name, one in state.pins.items()
         },
-        "jobs": {name: (job.kdd, bool(job.pin), job.is_allocated, job.pin_until) for name, job in state.jobs.items()},
+        "jobs": {name: replace(job, pin=b"*" if job.pin else b"") for name, job in state.jobs.items()},
         "caps": dict(state.caps),
         "settings": {
             name: value == base.settings.get(LOG_KEY) if name == LOG_KEY else value
