@@ -1,4 +1,4 @@
-"""What browser tests share: one installation for the whole run, one Chromium, a fresh window for each test."""
+"""What browser tests share until all are done: one installation, one Chromium; a fresh window for each test."""
 
 import sys
 from collections.abc import Iterator
@@ -15,13 +15,13 @@ sys.path += [str(Path(__file__).resolve().parent.parent / folder) for folder in 
 from console_world import World, open_world
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with open_world(tmp_path_factory.mktemp("installation")) as opened:
         yield opened
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     with chromium() as opened:
         yield opened
