@@ -162,7 +162,7 @@ class Pkcs11:
 
 
 class Ceremony(Pkcs11):
-    """The device with the security officer present: makes keys; root keys live in the officer's own token."""
+    """The device with the security officer present: makes keys; root keys live in the officer's own token.
 
     `makes_exportable`: the keys that it makes or takes in may leave, enciphered (but never a root key).
     """
