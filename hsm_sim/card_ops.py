@@ -5,7 +5,6 @@ PUT KEY, PINs, PUK and the 9B key are put together and wrapped in here; what com
 
 import hmac
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from cardlink.gp.commands import decode_initialize_update, put_key_set
@@ -17,27 +16,22 @@ from cardlink.gp.loading import (
     PIV_PIN,
     PIV_PUK,
     change_reference,
-    make_card_pin,
     set_admin_key,
     verify_pin,
 )
 from cardlink.gp.scp03 import Level, StaticKeys
 from cardlink.iso7816.apdu import decode_command
 from cardlink.iso7816.sw import SUCCESS_BYTES
-from hsm_sim.core import Hsm, Peer, Spec, Target, by_label, by_session, no_key
-from hsm_sim.errors import BadRequest, Denied, NoSuchKey, NotAllocated, SessionLost, WrongAnswer
+from hsm_sim.core import Hsm, Peer, Spec, Target, by_label, by_session
+from hsm_sim.errors import BadRequest, Denied, NoSuchKey, SessionLost, WrongAnswer
+from hsm_sim.job_ops import JOB_MAX_CHARS, JOB_SPECS, bind_job, check_claim, pin_of
 from hsm_sim.keys import Key, KeyState, Use
-from hsm_sim.meter import TELLING_PINS
 from hsm_sim.policy import Op
 from hsm_sim.sessions import CardSession
-from hsm_sim.store import Job, State
 
 SESSIONS_MAX = 32
-JOB_MAX_CHARS = 64
 CHAIN_MAX_BLOCKS = 256
 CARDS_AT_ONCE = 4096
-PIN_WINDOW_S = 900
-"""How long a PIN may be told after the allocator has let it."""
 CARD_KEY_BITS = (128, 192, 256)
 USE_OF_KEY_SET = {"transport": Use.TRANSPORT, "card": Use.CARD_MASTER}
 _ENDED = (KeyState.DEACTIVATED, KeyState.COMPROMISED)
@@ -51,7 +45,7 @@ def _open_session(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> list
         del peer.sessions[number]
     if len(peer.sessions) >= SESSIONS_MAX:
         raise Denied(f"{SESSIONS_MAX} sessions are open on this connection")
-    _check_claim(hsm, job, kdd)
+    check_claim(hsm, job, kdd)
     answer = decode_initialize_update(raw_answer.removesuffix(SUCCESS_BYTES) if _has_status(raw_answer) else raw_answer)
     if answer.kdd != kdd or (kvn and answer.kvn != kvn):
         raise BadRequest("the card is not the one named")
@@ -60,74 +54,12 @@ def _open_session(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> list
     else:
         keys = _card_keys(target.key, kdd, answer.kvn, key_bits)
     channel = HostChannel.of_keys(keys, host_challenge, answer, level)
-    _bind(hsm, job, kdd)
+    bind_job(hsm, job, kdd)
     session = int.from_bytes(hsm.random(6), "big") or 1
     opened = CardSession(channel, job, USE_OF_KEY_SET[key_set], kdd, answer.kvn, keys.dek)
     opened.is_last = target.key.info.state is not KeyState.ACTIVE
     peer.sessions[session] = opened
     return [session, channel.authentication]
-
-
-def _check_claim(hsm: Hsm, job: str, kdd: bytes) -> Job | None:
-    """The job as it is known, if this card may be worked on for it. Raises Denied, NotAllocated.
-
-    Where an allocator has a PIN, a job must have been allocated by that role: who encodes cards does not also say how
-    many, and which. Where there is none, any job will do (stores of before, and devices without that role).
-    """
-    known = hsm.state.jobs.get(job)
-    if (known is None or not known.is_allocated) and hsm.has_allocator:
-        raise NotAllocated(f"job {job} was not allocated")
-    if known is not None and known.kdd and known.kdd != kdd:
-        raise Denied(f"job {job} belongs to another card")
-    return known
-
-
-def _bind(hsm: Hsm, job: str, kdd: bytes) -> None:
-    """Bind an allocated job that named no card to the first one that has proved its keys in it."""
-
-    def bind(state: State) -> State:
-        known = _check_claim(hsm, job, kdd)
-        return state if known is None else replace(state, jobs={**state.jobs, job: replace(known, kdd=kdd)})
-
-    known = hsm.state.jobs.get(job)
-    if known is not None and not known.kdd:
-        hsm.change(bind)
-
-
-def _allocate(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> None:
-    """Open a job for one card: the one named, or where none is, the first it is used with. Again: nothing more."""
-    job, kdd = args
-    if not 1 <= len(job) <= JOB_MAX_CHARS or not job.isprintable() or " " in job:
-        raise BadRequest(f"a job has 1 to {JOB_MAX_CHARS} characters and no blank")
-
-    def is_there(state: State) -> bool:
-        known = state.jobs.get(job)
-        if known is not None and kdd and known.kdd and known.kdd != kdd:
-            raise Denied(f"job {job} belongs to another card")
-        return known is not None and known.is_allocated and (known.kdd == kdd or not kdd)
-
-    def open_job(state: State) -> State:
-        if is_there(state):
-            return state
-        known = state.jobs.get(job, Job(b"", b""))
-        return replace(state, jobs={**state.jobs, job: replace(known, kdd=kdd or known.kdd, is_allocated=True)})
-
-    if not is_there(hsm.state):
-        hsm.change(open_job)
-
-
-def _allow_pin(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> int:
-    """Let the PIN of one job be told, once and soon. Answers until when (UTC seconds)."""
-    until = int(hsm.clock_s()) + PIN_WINDOW_S
-
-    def allow(state: State) -> State:
-        known = state.jobs.get(args[0])
-        if known is None or not known.pin:
-            raise NoSuchKey(f"no PIN for job {args[0]}")
-        return replace(state, jobs={**state.jobs, args[0]: replace(known, pin_until=until)})
-
-    hsm.change(allow)
-    return until
 
 
 def _has_status(raw_answer: bytes) -> bool:
@@ -249,7 +181,7 @@ def _put_secret(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> bytes:
             else change_reference(PIV_PUK, factory or FACTORY_PUK, secrets.puk)
         )
     elif kind == "pin":
-        command = change_reference(PIV_PIN, factory or FACTORY_PIN, _pin_of(hsm, session))
+        command = change_reference(PIV_PIN, factory or FACTORY_PIN, pin_of(hsm, session))
     elif kind == "verify-pin":
         known = hsm.state.jobs.get(session.job)
         if known is None or known.kdd != session.kdd or not known.pin:
@@ -260,52 +192,9 @@ def _put_secret(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> bytes:
     return session.channel.wrap(command)
 
 
-def _pin_of(hsm: Hsm, session: CardSession) -> bytes:
-    """The job's PIN, made once: a torn personalisation goes on with the same one."""
-    pin = b""
-
-    def make(state: State) -> State:
-        nonlocal pin
-        known = _check_claim(hsm, session.job, session.kdd)  # also for a session older than the job's end
-        if known and known.pin:
-            pin = known.pin
-            return state
-        pin = make_card_pin(hsm.random)
-        job = replace(known, pin=pin) if known else Job(session.kdd, pin)
-        return replace(state, jobs={**state.jobs, session.job: job})
-
-    known = hsm.state.jobs.get(session.job)
-    if known and known.kdd == session.kdd and known.pin:
-        return known.pin
-    hsm.change(make)
-    return pin
-
-
 def _close_session(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> None:
     _session(target).channel.close()
     peer.sessions.pop(args[0], None)
-
-
-def _reveal_pin(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> str:
-    """Give the job's PIN out, once: it is gone from the store before it is told.
-
-    Where an allocator has a PIN, that role must have let this one be told, a short time ago at most.
-    """
-    found: Job | None = None
-
-    def take(state: State) -> State:
-        nonlocal found
-        found = state.jobs.get(args[0])
-        if found is None or not found.pin:
-            raise NoSuchKey(f"no PIN for job {args[0]}")
-        if hsm.has_allocator and not hsm.clock_s() < found.pin_until:
-            raise NotAllocated(f"nobody lets the PIN of job {args[0]} be told now")
-        return replace(state, jobs={name: job for name, job in state.jobs.items() if name != args[0]})
-
-    hsm.change(take)
-    if found is None:
-        raise NoSuchKey(f"no PIN for job {args[0]}")
-    return found.pin.decode()
 
 
 def _derive_check(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> list[bytes]:
@@ -365,10 +254,9 @@ def _versions(args: list[Any]) -> str:
 
 S, B, I, L = (str,), (bytes,), (int,), (list,)  # noqa: E741 - one letter each, for the table
 CARD_SPECS: dict[str, Spec] = {
+    **JOB_SPECS,
     Op.DERIVE_CHECK: Spec((S, B, I, I), by_label, _derive_check),
     Op.DERIVE_CHECKS: Spec((S, L, I, I), by_label, _derive_checks, lambda args: f"{len(args[1])} cards"),
-    Op.ALLOCATE: Spec((S, B), no_key, _allocate, lambda args: args[1].hex()[:64]),
-    Op.ALLOW_PIN: Spec((S,), no_key, _allow_pin),
     Op.OPEN_SESSION: Spec((S, S, S, B, I, B, B, I, I), by_opening_key, _open_session, _opened, lambda _: 1),
     Op.WRAP: Spec((I, B), by_session, _wrap, _header),
     Op.UNWRAP: Spec((I, B), by_session, _unwrap),
@@ -383,5 +271,4 @@ CARD_SPECS: dict[str, Spec] = {
         lambda args: args[1][:16],
     ),
     Op.CLOSE_SESSION: Spec((I,), by_session, _close_session),
-    Op.REVEAL_PIN: Spec((S,), no_key, _reveal_pin, counted=TELLING_PINS),
 }

@@ -364,6 +364,10 @@ class Client(Connection):
         until: int = self.call(Op.ALLOW_PIN, [job])
         return until
 
+    def end_job(self, job: str, *, forgets_pin: bool = False) -> None:
+        """Open no channel for this job any more (role user); its PIN may still be told, unless it is forgotten."""
+        self.call(Op.END_JOB, [job, forgets_pin])
+
     # --- cards
 
     def open_session(

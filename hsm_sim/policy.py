@@ -32,6 +32,7 @@ class Op(StrEnum):
     CARRY_OUT = "carry_out"
     ALLOCATE = "allocate"
     ALLOW_PIN = "allow_pin"
+    END_JOB = "end_job"
     SIGN = "sign"
     SIGN_MANY = "sign_many"
     SIGN_DIGEST = "sign_digest"
@@ -85,6 +86,7 @@ ALLOWED: dict[Op, dict[Role, frozenset[Use | None]]] = {
     Op.CARRY_OUT: {Role.SO: NO_KEY},
     Op.ALLOCATE: {Role.ALLOCATOR: NO_KEY},
     Op.ALLOW_PIN: {Role.ALLOCATOR: NO_KEY},
+    Op.END_JOB: {Role.USER: NO_KEY},
     Op.SIGN: {Role.USER: EVERYDAY, Role.SO: frozenset({Use.ROOT})},
     Op.SIGN_MANY: {Role.USER: EVERYDAY, Role.SO: frozenset({Use.ROOT})},
     Op.SIGN_DIGEST: {Role.USER: frozenset({Use.CA})},  # revocation lists are longer than a frame

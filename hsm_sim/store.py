@@ -59,13 +59,14 @@ class Job:
     """What is known of one personalisation job: its card, once there was one, and the PIN made for it until it is told.
 
     `is_allocated`: opened by the role that allocates jobs. `pin_until`: until when that role lets its PIN be told (UTC
-    seconds).
+    seconds). `is_ended`: no channel is opened for it any more, its PIN may still be told.
     """
 
     kdd: bytes
     pin: bytes = field(repr=False)
     is_allocated: bool = False
     pin_until: int = 0
+    is_ended: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,9 @@ def _read_pin(name: str, row: list[Any]) -> PinRecord:
 TABLES: dict[str, _Table] = {
     "keys": _Table(_key_row, _read_key),
     "pins": _Table(lambda one: [one.salt, one.digest, one.tries, str(one.role)], _read_pin),
-    "jobs": _Table(lambda one: [one.kdd, one.pin, one.is_allocated, one.pin_until], lambda _, row: Job(*row)),
+    "jobs": _Table(
+        lambda one: [one.kdd, one.pin, one.is_allocated, one.pin_until, one.is_ended], lambda _, row: Job(*row)
+    ),
     "caps": _Table(lambda one: [one.per_second, one.per_day], lambda _, row: Cap(*row)),
     "counts": _Table(lambda one: [one.total, one.day, one.today], lambda _, row: Count(*row)),
     "settings": _Table(lambda one: one, lambda _, row: row),

@@ -241,8 +241,12 @@ def _is_the_card(work: Workspace) -> Talk[None]:
 
 
 def _finish(work: Workspace) -> Done:
-    """The card counts from here on: encoded, its blank used, in one transaction."""
+    """The card counts from here on: encoded, its blank used, in one transaction.
+
+    Before it, the HSM ends the job: who takes this process later opens no channel to a card that waits for its holder.
+    """
     now = work.clock()
+    work.hsm.end_job(str(work.subject.card_id))
     with database.transaction(work.factory) as session:
         work.journal.hold(session.connection())
         card = lifecycle.find(session, work.subject.card_id, locked=True)
@@ -256,6 +260,7 @@ def _finish(work: Workspace) -> Done:
 
 
 def _spoil(work: Workspace, reason: str) -> Spoiled:
+    work.hsm.end_job(str(work.subject.card_id), forgets_pin=True)
     with database.transaction(work.factory) as session:
         work.journal.hold(session.connection())
         lifecycle.spoil(session, work.hsm, work.actor, work.subject.card_id, reason, work.clock())

@@ -152,6 +152,11 @@ class Pkcs11:
         pin: str = self._everyday.call("reveal_pin", job)
         return pin
 
+    def end_job(self, job: str, *, forgets_pin: bool = False) -> None:
+        """Forget its PIN where that is asked for; a device knows no jobs that could be ended."""
+        if forgets_pin:
+            self._everyday.call("forget_pin", job)
+
     def derive_check(self, master_label: str, kdd: bytes, kvn: int) -> tuple[bytes, ...]:
         """The check values of a card's derived ENC, MAC and DEK."""
         return tuple(self._everyday.call("derive_check", master_label, kdd, kvn))

@@ -215,6 +215,11 @@ class Cards:
         self._device.forget_job(job)
         return known[1].decode("ascii")
 
+    def forget_pin(self, job: str) -> None:
+        """Destroy the PIN of a job that nobody will be told. None there: nothing more."""
+        if self._device.job(job) is not None:
+            self._device.forget_job(job)
+
     def derive_check(self, master_label: str, kdd: bytes, kvn: int) -> list[bytes]:
         """Check values of a card's derived ENC, MAC and DEK."""
         keys = self._card_keys(master_label, kdd, kvn)

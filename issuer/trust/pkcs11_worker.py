@@ -61,6 +61,7 @@ class Worker:
             "put_secret": cards.put_secret,
             "close_session": cards.close_session,
             "reveal_pin": cards.reveal_pin,
+            "forget_pin": cards.forget_pin,
             "derive_check": cards.derive_check,
         }
 

@@ -230,6 +230,9 @@ class Channels(Protocol):
     def close_session(self, session: int) -> None:
         """Forget a session. One that is lost already is no error."""
 
+    def end_job(self, job: str, *, forgets_pin: bool = False) -> None:
+        """The card of a job is done: no channel is opened for it any more. Its PIN waits, unless it is forgotten."""
+
     def derive_check(self, master_label: str, kdd: bytes, kvn: int) -> tuple[bytes, ...]:
         """The check values of a card's derived ENC, MAC and DEK."""
 

@@ -202,6 +202,11 @@ class Sim:
         with _translated():
             return self._user.reveal_pin(job)
 
+    def end_job(self, job: str, *, forgets_pin: bool = False) -> None:
+        """Open no channel for this job any more."""
+        with _translated():
+            self._user.end_job(job, forgets_pin=forgets_pin)
+
     def derive_check(self, master_label: str, kdd: bytes, kvn: int) -> tuple[bytes, ...]:
         """The check values of a card's derived ENC, MAC and DEK."""
         with _translated():

@@ -39,7 +39,7 @@ from issuer.policy import Role as Office
 from issuer.registry import photos
 from issuer.registry.tables import Agency, Person, Position, RecordState
 from issuer.trust import setup
-from issuer.trust.port import CeremonyHsm, Hsm
+from issuer.trust.port import Allocating, CeremonyHsm, Hsm
 from issuer.trust.setup import AgencyName, Roots
 from issuer.trust.sim import Ceremony, Sim
 
@@ -141,6 +141,7 @@ class Centre:
     clock: Clock = field(default_factory=Clock)
     people: int = 0
     blanks: int = 0
+    jobs: Allocating | None = None
 
     def person(self, agency: str = HOME) -> uuid.UUID:
         """One more person whose record is up to date."""
@@ -198,7 +199,9 @@ class Centre:
 
     def allocate(self, request_id: uuid.UUID, serial: str | None) -> Card:
         with database.transaction(self.factory) as session:
-            return lifecycle.allocate(session, self.hsm, ENCODER, request_id, serial, VERIFY_URL, self.clock())
+            return lifecycle.allocate(
+                session, self.hsm, ENCODER, request_id, serial, VERIFY_URL, self.clock(), self.jobs
+            )
 
     def allocated(self) -> tuple[Card, Blank]:
         """A card that waits to be encoded, and its blank."""

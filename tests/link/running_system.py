@@ -47,7 +47,7 @@ from issuer.cards.tables import Card
 from issuer.outbox import Kind, Outbox
 from issuer.policy import Actor
 from issuer.trust import status, trust_list
-from issuer.trust.sim import Ceremony, Sim
+from issuer.trust.sim import Allocator, Ceremony, Sim
 from issuer.trust.status import Position
 from issuer.trust.status_tables import StatusEntry
 
@@ -281,7 +281,9 @@ def running(folder: Path) -> Iterator[System]:
         office.issuer("init", "--empty")
         engine = database.engine(config.load(place.config, environ))
         stack.callback(engine.dispose)
-        user, officer = (stack.enter_context(hsm.client(role)) for role in (Role.USER, Role.SO))
+        roles = (Role.USER, Role.SO, Role.ALLOCATOR)
+        user, officer, allocator = (stack.enter_context(hsm.client(role)) for role in roles)
         centre = Centre(database.session_factory(engine), hsm, Sim(user), Ceremony(user, officer), right_now)
+        centre.jobs = Allocator(allocator)
         furnish(centre)
         yield System(folder, supervisor, office, centre)

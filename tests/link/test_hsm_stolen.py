@@ -114,13 +114,18 @@ def test_the_console_allocates_the_job_and_the_issuing_process_encodes_that_card
 
 
 def test_it_signs_nothing_in_the_name_of_the_holder_of_a_card_that_waits(
-    thief: Client, encoded: Card, blank: Blank
+    room: KeyRoom, thief: Client, encoded: Card, blank: Blank
 ) -> None:
     line, kdd, challenge = blank.connect(), bytes.fromhex(blank.serial), secrets.token_bytes(8)
     assert encoded.master_label is not None
     command(line, piv.select())
     answer = command(line, initialize_update(0, challenge))
-    opened = thief.open_session(str(encoded.id), "card", encoded.master_label, kdd, 0, challenge, answer, C_ALL)
+    asked = (str(encoded.id), "card", encoded.master_label, kdd, 0, challenge, answer, C_ALL)
+    with pytest.raises(NotAllocated, match="has ended"):
+        thief.open_session(*asked)
+    with Client(room.hsm_process.socket, Role.ALLOCATOR, ALLOCATOR_PIN) as allocator:
+        allocator.allocate(str(encoded.id))  # as it stood while the card was made
+    opened = thief.open_session(*asked)
     thief.unwrap(opened.session, line.transmit(opened.external_authenticate))
     verify = thief.put_secret(opened.session, "verify-pin", None, kdd)
     assert thief.unwrap(opened.session, line.transmit(verify)) == b"\x90\x00"

@@ -121,7 +121,7 @@ def test_killed_while_cards_are_encoded_each_job_is_finished_or_resumed(system: 
 def assert_the_pin_is_known(system: System, card: Card, blank: Blank) -> None:
     """The PIN that the HSM reveals is the one on the card."""
     with database.transaction(system.centre.factory) as session:
-        pin = personalise.reveal_pin(session, system.centre.hsm, ENCODER, card.id, right_now())
+        pin = personalise.reveal_pin(session, system.centre.hsm, ENCODER, card.id, right_now(), system.centre.jobs)
     connection = blank.connect()
     command(connection, commands.select())
     command(connection, commands.verify(pin.encode().ljust(8, b"\xff")))

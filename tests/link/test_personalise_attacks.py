@@ -360,7 +360,9 @@ def test_no_card_is_written_that_no_door_would_know(centre: Centre) -> None:
 
 def test_the_hsm_refuses_a_job_with_two_cards(centre: Centre) -> None:
     """A PIN belongs to one job and one chip."""
-    card, blank = centre.encoded()
+    card, blank = centre.allocated()
+    walk(job := centre.job(card.id), blank.connect(), 30)
+    job.abandon()
     other = centre.blank()
     channel = Channel(
         centre.hsm, str(card.id), other.serial, THEMO, {CARD: "card-master-1", TRANSPORT: "transport-batch-1"}

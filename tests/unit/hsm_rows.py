@@ -153,6 +153,7 @@ ROWS: dict[str, Row] = {
     Op.CARRY_OUT: by_two("sign", "root-1", "root", DATA, changes=False),
     Op.ALLOCATE: changes(ALLOCATOR, "job-9", KDD),
     Op.ALLOW_PIN: changes(ALLOCATOR, "job-told"),
+    Op.END_JOB: changes(USER, "job-told", False),
     Op.SIGN: reads(USER, "signer", "card", DATA),
     Op.SIGN_MANY: reads(USER, "signer", "card", [DATA, DATA]),
     Op.SIGN_DIGEST: reads(USER, "ca", "ca", DIGEST),

@@ -297,6 +297,26 @@ def test_a_pin_is_told_once_and_soon_after_the_allocator_let_it(world: World) ->
     hsm.close()
 
 
+def test_a_job_that_has_ended_keeps_its_pin_until_it_is_told_or_forgotten(world: World) -> None:
+    hsm = world.open()
+    allocator = Peer(Role.ALLOCATOR, 0)
+    told, spoiled = with_pins(hsm, 2)
+    hsm.call(allocator, "allocate", ["update", KDD])
+    for job, forgets in ((told, False), (spoiled, True), ("update", False), ("no job", False), (told, False)):
+        hsm.call(USER, "end_job", [job, forgets])
+    hsm = world.killed(hsm)
+    hsm.call(OFFICER, "load_transport", ["batch", bytes(16), bytes(16), bytes(16)])
+    opening = ["transport", "batch", KDD, 0x30, bytes(8), bytes(29), 0x33, 256]
+    with pytest.raises(NotAllocated, match="has ended"):
+        hsm.call(USER, "open_session", [told, *opening])
+    hsm.call(allocator, "allocate", [told, b""])
+    with pytest.raises(BadRequest):  # open again: the card's answer, which is none, is looked at
+        hsm.call(USER, "open_session", [told, *opening])
+    assert hsm.call(USER, "reveal_pin", [told]) == "483920"
+    assert not hsm.state.jobs
+    hsm.close()
+
+
 def test_pins_are_told_so_often_a_day_and_a_second_also_over_a_kill(world: World) -> None:
     hsm = world.open()
     names = with_pins(hsm, 8)
