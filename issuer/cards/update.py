@@ -37,7 +37,7 @@ from issuer.errors import Refused
 from issuer.policy import Actor
 from issuer.trust import masters, revocation
 from issuer.trust.crl import CrlReason
-from issuer.trust.port import Allocating, Hsm
+from issuer.trust.port import Allocating, Hsm, HsmError
 from issuer.trust.revocation import Certificate
 
 log = logging.getLogger(__name__)
@@ -173,7 +173,9 @@ def _drive(job: Job, work: UpdateWork) -> Talk[Outcome]:
             facts = yield from UPDATE_ACTS[step.act](work, step)
             following = open_steps[place + 1].name if place + 1 < len(open_steps) else None
             work.journal.done(step.name, facts, following)
-        return _finish(work)
+        done = _finish(work)
+        _end_job(work)
+        return done
     except OtherCard as other:
         raise Refused("updates.other_card", card=card, want=work.subject.serial, found=other.serial) from other
     except KeysLost as lost:
@@ -224,6 +226,14 @@ def _finish(work: UpdateWork) -> Done:
         journal.drop_objects(session, row.id, journal.UPDATING)
     log.info("card updated card=%s parts=%s", work.subject.card_uuid, " ".join(renewal.parts))
     return Done(work.subject.card_id, work.subject.card_uuid)
+
+
+def _end_job(work: UpdateWork) -> None:
+    """Nobody opens a channel to this card for this update again. Where the HSM has gone meanwhile, the job stays."""
+    try:
+        work.hsm.end_job(str(work.renewal.update_id))
+    except HsmError as error:
+        log.warning("job not ended card=%s why=%s", work.subject.card_uuid, error)
 
 
 def _replace_certificates(session: Session, work: UpdateWork, contents: Mapping[int, bytes], now: datetime) -> None:
