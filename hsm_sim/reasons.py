@@ -65,8 +65,8 @@ REASONS: Mapping[str, Reason] = {
     ),
     "stopped": Reason(
         "đã dừng theo yêu cầu", "stopped as asked",
-        "chạy lại lệnh khi cần; đề nghị đang chờ vẫn có hiệu lực trong một giờ",
-        "run it again when wanted; what was proposed waits for an hour",
+        "chạy lại lệnh khi cần; nghi lễ đi tiếp từ bước dở dang",
+        "run it again when wanted; a ceremony goes on where it was",
     ),
     # --- the secret, the store
     "secret.form": Reason(

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import resource
+import signal
 import socket
 import subprocess
 import sys
@@ -108,6 +109,16 @@ RESTORE_TO = ("restore", "--secret-file", "./secret.json", "--share-file", "./w1
 RESTORE = ("restore", "--secret-file", "./secret.json", "--backup", "./backup", "--store", "./again")
 VERIFY = ("verify-log", "--log", "./closed.log")
 CEREMONY = ("ceremony", "--folder", "./ceremony", "--hand-out", "./usb", "--plan")
+
+PLAN = """
+installation = "H38"
+agencies = ["H38"]
+officers = ["Lan"]
+auditors = ["Cường"]
+persons_needed = 1
+shares = { holders = ["Lan", "Hoa"], threshold = 2 }
+roots = { keys = 1, threshold = 1 }
+"""
 
 ROWS: list[tuple[str, tuple[str, ...]]] = [
     # starting it
@@ -304,3 +315,18 @@ def test_on_a_full_disk_it_says_so_and_leaves_nothing_half_done(room: Room, limi
     del before["store.log"], after["store.log"]  # the HSM that is open writes on
     assert {name for name in after if not name.endswith(".lock")} == {n for n in before if not n.endswith(".lock")}
     assert all(after[name] == before[name] for name in before if name in after)
+
+
+def test_who_stops_a_command_that_waits_reads_one_sentence(room: Room) -> None:
+    plan = room.folder / "good.toml"
+    plan.write_text(PLAN, encoding="utf-8")
+    argv = [sys.executable, "-W", "error", "-m", "hsm_sim", "--lang", "vi", *room.say(*CEREMONY, "./good.toml")]
+    waiting = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert waiting.stdout is not None
+    while "BƯỚC" not in waiting.stdout.readline():
+        pass
+    waiting.send_signal(signal.SIGINT)
+    _, told = waiting.communicate(timeout=20)
+    assert waiting.returncode == 1
+    assert told.splitlines()[-2].startswith("hsm-sim: error: đã dừng theo yêu cầu")
+    assert "Traceback" not in told
