@@ -16,7 +16,7 @@ from cardlink.iso7816.apdu import Command, split_chain
 from cardlink.iso7816.sw import SUCCESS_BYTES
 from cardlink.piv import commands as piv
 from cardlink.piv.tables import PIV_AID
-from issuer.trust.port import CeremonyHsm, Hsm, HsmError, KeyExists, KeyInfo, WrongAnswer, WrongCryptogram
+from issuer.trust.port import REVEAL_PIN, CeremonyHsm, Hsm, HsmError, KeyExists, KeyInfo, WrongAnswer, WrongCryptogram
 
 BATCH, MASTER, SIGNER, ROOT = "batch-1", "card-master-1", "card-H38-1", "root-1"
 GET_DISCOVERY = piv.get_data(0x7E).encode()
@@ -309,6 +309,29 @@ def test_a_job_belongs_to_its_first_card(hsm: Hsm) -> None:
     with refused("denied"):
         second.open(hsm, "transport", BATCH, "one-job")
     hsm.reveal_pin("one-job")
+
+
+def test_when_a_card_is_done_its_job_ends_and_its_pin_is_told_or_forgotten(hsm: Hsm) -> None:
+    card, pending = TestCard.blank(), hsm.status().pending_pins
+    for job, forgets in (("done-job", False), ("spoiled-job", True)):
+        session = card.open(hsm, "transport", BATCH, job)
+        hsm.put_secret(session, "pin", None, card.kdd, 0x01)
+        hsm.close_session(session)
+        for _ in range(2):
+            hsm.end_job(job, forgets_pin=forgets)
+    assert hsm.status().pending_pins == pending + 1
+    if hsm.capabilities().has_allocator:  # a device knows no jobs: it goes by PINs alone
+        with refused("not_allocated"):
+            card.open(hsm, "transport", BATCH, "done-job")
+    hsm.reveal_pin("done-job")
+    with refused("no_such_key"):
+        hsm.reveal_pin("spoiled-job")
+
+
+def test_caps_are_told_where_there_are_any(hsm: Hsm) -> None:
+    caps = {one.label: one for one in hsm.caps()}
+    assert (REVEAL_PIN in caps) is hsm.capabilities().has_caps
+    assert all(one.today >= 0 for one in caps.values())
 
 
 def test_nothing_that_loads_a_secret_is_wrapped_for_others(hsm: Hsm) -> None:
