@@ -15,6 +15,7 @@ import pytest
 
 from hsm_sim.__main__ import main
 from hsm_sim.backup import check_values
+from hsm_sim.ceremony_book import Book
 from hsm_sim.client import Client
 from hsm_sim.shares import look
 from hsm_sim.store import read_state
@@ -294,3 +295,18 @@ def test_the_centre_takes_the_keys_over_and_makes_none(room: Room, served: Path,
     assert made.stdout.splitlines() == ["trust list 1 is in force"]
     with Client(served, "user", user_pin.read_text().strip()) as user:
         assert len(user.keys()) == KEYS
+
+
+def test_a_book_on_a_full_disk_keeps_its_whole_lines_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book = Book(tmp_path / "book", lambda: 1_770_000_000.0)
+    book.add("gather", ("Lan",), {})
+    before, real = book.path.read_bytes(), os.write
+    monkeypatch.setattr("os.write", lambda file, data: real(file, data[:20]))
+    with pytest.raises(OSError, match="not all bytes"):
+        book.add("store", ("Lan",), {})
+    monkeypatch.undo()
+    assert (book.path.read_bytes(), book.find("store")) == (before, None)
+    book.add("store", ("Lan",), {})
+    assert [line.step for line in Book(book.path, book.clock_s).lines] == ["gather", "store"]
