@@ -14,7 +14,7 @@ from issuer.access import bundles
 from issuer.audit import checkpoints
 from issuer.cards import outdated
 from issuer.cli.common import Desk, desk_of, read_day, read_text
-from issuer.cli.officer import OfficerFd, OfficerFile, OfficerName, key_room
+from issuer.cli.officer import Exportable, OfficerFd, OfficerFile, OfficerName, key_room
 from issuer.errors import Refused
 from issuer.registry import agencies
 from issuer.trust import audit_key, ca, compromise, masters, rotation, signers, x509_roots
@@ -40,6 +40,7 @@ def rotate(
     ahead_days: Annotated[int, typer.Option("--ahead-days", min=0, help="cli.keys.ahead_days")] = 0,
     roots: Annotated[int | None, typer.Option(min=1, max=16, help="cli.keys.roots")] = None,
     threshold: Annotated[int | None, typer.Option(min=1, max=16, help="cli.keys.threshold")] = None,
+    exportable: Exportable = False,
     officer: OfficerName = "so",
     officer_pin_fd: OfficerFd = None,
     officer_pin_file: OfficerFile = None,
@@ -57,7 +58,7 @@ def rotate(
     if kind == ROOT and (label is None) == (roots is None or threshold is None):
         raise Refused("keys.which_root")
     now = desk.now()
-    with key_room(desk, officer, officer_pin_fd, officer_pin_file) as hsm:
+    with key_room(desk, officer, officer_pin_fd, officer_pin_file, makes_exportable=exportable) as hsm:
         if kind == ROOT:
             done = _rotate_root(desk, hsm, label, roots, threshold, now)
         elif kind == masters.USE:

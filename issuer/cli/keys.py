@@ -7,13 +7,13 @@ import typer
 from sqlalchemy.orm import Session
 
 from issuer import database, outbox
-from issuer.cli import anchors, crl, key_changes
+from issuer.cli import anchors, crl, key_changes, key_moves
 from issuer.cli.common import desk_of, print_table
-from issuer.cli.officer import OfficerFd, OfficerFile, OfficerName, key_room
+from issuer.cli.officer import Exportable, OfficerFd, OfficerFile, OfficerName, key_room
 from issuer.config import read_secret
 from issuer.errors import Refused
 from issuer.policy import Action, require_anywhere
-from issuer.trust import ca, key_labels, publication, revocation, rotation, setup, status, trust_list
+from issuer.trust import ca, key_labels, moving, publication, revocation, rotation, setup, status, trust_list
 from issuer.trust.connect import connect
 from issuer.trust.port import Signing
 from issuer.trust.setup import Roots
@@ -23,6 +23,9 @@ KEY_HEX_CHARS = (32, 48, 64)
 app = typer.Typer(help="cli.group.keys", no_args_is_help=True)
 app.command(help="cli.keys.rotate")(key_changes.rotate)
 app.command(help="cli.keys.compromised")(key_changes.compromised)
+app.command(help="cli.keys.wrap")(key_moves.wrap)
+app.command(help="cli.keys.unwrap")(key_moves.unwrap)
+app.command("load-kek", help="cli.keys.load_kek")(key_moves.load_kek)
 app.add_typer(crl.app, name="crl")
 app.add_typer(anchors.app, name="anchor")
 
@@ -40,6 +43,7 @@ def init(
     agency: Annotated[list[str], typer.Option(help="cli.keys.agency")],
     roots: Annotated[int | None, typer.Option(min=1, max=16, help="cli.keys.roots")] = None,
     threshold: Annotated[int | None, typer.Option(min=1, max=16, help="cli.keys.threshold")] = None,
+    exportable: Exportable = False,
     officer: OfficerName = "so",
     officer_pin_fd: OfficerFd = None,
     officer_pin_file: OfficerFile = None,
@@ -51,7 +55,7 @@ def init(
     expected = setup.count_keys(roots or 1, len(agency))
     with (
         desk.progress("cli.keys.making") as progress,
-        key_room(desk, officer, officer_pin_fd, officer_pin_file) as ceremony,
+        key_room(desk, officer, officer_pin_fd, officer_pin_file, makes_exportable=exportable) as ceremony,
     ):
 
         def on_key(label: str) -> None:
@@ -190,13 +194,23 @@ def load_transport(
     label: Annotated[str, typer.Argument(help="cli.keys.label")],
     keys_fd: Annotated[int | None, typer.Option("--keys-fd", help="cli.keys.keys_fd")] = None,
     keys_file: Annotated[Path | None, typer.Option("--keys-file", help="cli.keys.keys_file")] = None,
+    wrapped: Annotated[Path | None, typer.Option("--wrapped", help="cli.keys.wrapped_set")] = None,
+    kek: Annotated[str | None, typer.Option("--with", help="cli.keys.with_kek")] = None,
     officer: OfficerName = "so",
     officer_pin_fd: OfficerFd = None,
     officer_pin_file: OfficerFile = None,
 ) -> None:
-    """Load the three transport keys of a delivery of blanks: one line of hex, ENC MAC DEK."""
+    """Load the transport keys of a delivery of blanks: a line of hex, ENC MAC DEK, or as the maker enciphered them."""
     desk = desk_of(context)
     require_anywhere(desk.actor, Action.KEYS_MANAGE)
+    if wrapped is not None or kek is not None:
+        if wrapped is None or kek is None or keys_fd is not None or keys_file is not None:
+            raise Refused("keys.wrapped_with")
+        enciphered = key_moves.read_set(wrapped)
+        with key_room(desk, officer, officer_pin_fd, officer_pin_file) as ceremony:
+            moving.receive_transport(desk.factory, ceremony, desk.actor, enciphered, kek, label, desk.now())
+        desk.say("cli.keys.transport_loaded", label=label)
+        return
     words = read_secret(keys_fd, keys_file).text.split()
     if len(words) != 3 or len({len(word) for word in words}) != 1 or len(words[0]) not in KEY_HEX_CHARS:
         raise Refused("keys.bad_transport")

@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -167,7 +167,11 @@ def tap(door: Daemon, blank: Blank) -> str:
 
 @contextmanager
 def open_key_room(
-    folder: Path, persons: int = 1, roots: tuple[int, int] = (1, 1), allocator_pin: str | None = None
+    folder: Path,
+    persons: int = 1,
+    roots: tuple[int, int] = (1, 1),
+    allocator_pin: str | None = None,
+    init_words: Sequence[str] = (),
 ) -> Iterator[KeyRoom]:
     """Start an HSM, make every key by `issuer keys init`, with a second officer who agrees where it takes two."""
     port = free_port()
@@ -195,6 +199,7 @@ def open_key_room(
                 room.type(
                     *("keys", "init", "--agency", HOME, "--agency", OTHER),
                     *("--roots", str(roots[0]), "--threshold", str(roots[1])),
+                    *init_words,
                 )
             centre.ceremony.load_transport(TRANSPORT_LABEL, TRANSPORT_KEYS.enc, TRANSPORT_KEYS.mac, TRANSPORT_KEYS.dek)
             yield room

@@ -13,6 +13,7 @@ ROWS = [line for line in PAGE.splitlines() if line.startswith("| ") and not line
 FILES = {name: f"test_keys_{name}.py" for name in ("rotation", "compromise", "roots")}
 FILES |= {"audit_commands": "test_audit_commands.py", "hsm_officers": "test_hsm_officers.py"}
 FILES |= {"hsm_log_key": "../unit/test_hsm_log_key.py"}
+FILES |= {"moved": "test_keys_moved.py", "hsm_contract": "test_hsm_contract.py"}
 FILES |= {"update": "test_card_update.py", "update_torn": "test_card_update_torn.py"}
 NAMED = re.compile(rf"`({'|'.join(FILES)})::([a-z0-9_]+)`")
 
