@@ -52,7 +52,7 @@ def noted(centre: Centre, card: Card) -> tuple[str | None, str | None]:
         return personalise.begun_as(session, card.id), personalise.attested_by(session, card.id)
 
 
-@pytest.mark.parametrize("product", ["themo-attested", "themo-vci-attested", "themo", None])
+@pytest.mark.parametrize("product", ["themo-vci-attested", None])
 def test_the_keys_of_a_known_makers_chip_are_attested_and_that_is_noted(centre: Centre, product: str | None) -> None:
     card, blank = allocated(centre, MAKER)
     assert isinstance(encode(centre, card, blank.connect(), product, of(MAKER)), Done)
