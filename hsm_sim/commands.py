@@ -21,7 +21,7 @@ from hsm_sim.core import Hsm, Peer
 from hsm_sim.errors import BadRequest, HsmGone, WrongKey, error_from_wire
 from hsm_sim.frames import FrameSocket
 from hsm_sim.inputs import check_free, read_once, read_secret, read_text, write_private
-from hsm_sim.keys import KeyState, Role
+from hsm_sim.keys import EXPORTABLE, KeyState, Role
 from hsm_sim.policy import Op
 from hsm_sim.shares import combine, split
 from hsm_sim.store import read_state
@@ -130,7 +130,8 @@ def _keys(args: argparse.Namespace) -> int:
         listed = client.keys()
     for one in listed:
         shown = one.public.hex() if one.public else f"kcv={one.kcv.hex() if one.kcv else ''}"
-        print(one.label, one.kind, one.use, ",".join(one.scope) or "-", one.state, one.uses, shown, sep="\t")
+        more = [EXPORTABLE] if one.terms.is_exportable else []
+        print(one.label, one.kind, one.use, ",".join(one.scope) or "-", one.state, one.uses, shown, *more, sep="\t")
     return 0
 
 

@@ -96,6 +96,11 @@ def test_no_officer_takes_a_key_out_alone_and_no_key_that_was_not_made_to_leave(
     told = room.type("keys", "wrap", "stays", "--with", "kek-1", "--out", str(out), code=1)
     assert "was not made to leave" in told
     assert not out.exists()
+    listed = dict(line.split("\t", 1) for line in room.hsm_sim("Lan", "keys").splitlines())
+    may_leave = {label for label, rest in listed.items() if rest.endswith("\texportable")}
+    assert {CARD, MASTER} <= may_leave
+    assert not may_leave & {"stays", "kek-1", "root-1", "x509-root-1"}
+    assert {"stays", "kek-1", "root-1"} <= listed.keys()
     assert "hsm-sim load-component kek-9" in room.type("keys", "load-kek", "kek-9", code=1)
 
 
