@@ -19,7 +19,7 @@ from hsm_sim.ceremony_book import Book
 from hsm_sim.ceremony_plan import SERVICES, Group, Plan, Wanted
 from hsm_sim.core import Hsm, Peer
 from hsm_sim.errors import BadRequest, NoSuchKey, WrongPin
-from hsm_sim.keys import NO_TERMS, KeyInfo, Role
+from hsm_sim.keys import KeyInfo, Role
 from hsm_sim.log import DEFAULT_MAX_BYTES, Log
 from hsm_sim.ops import SPECS
 from hsm_sim.policy import Op, is_for_several
@@ -207,9 +207,12 @@ class Ceremony:
                     "scope": list(info.scope),
                     "public": info.public.hex() if info.public else "",
                     "shown": shown,
+                    "may_leave": info.terms.is_exportable,
                 }
             )
             self.terminal.say("key", label=info.label, use=str(info.use), scope=" ".join(info.scope), shown=shown)
+            if info.terms.is_exportable:
+                self.terminal.say("may-leave", label=info.label)
         reader = (*self.plan.witnesses, *self.plan.auditors)[0]
         together = " ".join(_groups(whole.hexdigest()[:FINGERPRINT_CHARS]))
         while self.terminal.ask("read-aloud", name=reader, fingerprint=together).strip() != together.split()[0]:
@@ -221,7 +224,8 @@ class Ceremony:
         key = self._hsm.state.keys.get(wanted.label)
         if key is None:
             return None
-        if (key.info.kind, key.info.use, key.info.scope) != (wanted.kind, wanted.use, wanted.scope):
+        found = key.info.kind, key.info.use, key.info.scope, key.info.terms
+        if found != (wanted.kind, wanted.use, wanted.scope, self.plan.terms_of(wanted)):
             raise NoSuchKey(f"{wanted.label} is there for something else")
         return key.info
 
@@ -230,7 +234,8 @@ class Ceremony:
 
         Who it takes is written down before: a run that is torn right after does not forget them.
         """
-        args = [wanted.label, str(wanted.kind), str(wanted.use), list(wanted.scope), NO_TERMS.to_wire(), True]
+        terms = self.plan.terms_of(wanted)
+        args = [wanted.label, str(wanted.kind), str(wanted.use), list(wanted.scope), terms.to_wire(), True]
         officers = self.plan.officers[: self.plan.persons_needed]
         first = self._peer(officers[0])
         if self.plan.persons_needed == 1 or not is_for_several(Op.GENERATE, wanted.use):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hsm_sim.errors import BadRequest
-from hsm_sim.keys import Kind, Role, Use
+from hsm_sim.keys import STAYING_USES, Kind, Role, Terms, Use
 from hsm_sim.people_ops import NAME_CHARS
 from hsm_sim.shares import SHARES_MAX
 
@@ -16,7 +16,7 @@ INSTALLATION_USES = (Use.STATUS, Use.COMMAND)
 SERVICES = (Role.USER, Role.ALLOCATOR)
 """Roles of programs and not of persons: their PINs are drawn and written to files."""
 NAMES = {"installation", "agencies", "officers", "auditors", "witnesses"}
-SECTIONS = NAMES | {"persons_needed", "shares", "roots", "backup"}
+SECTIONS = NAMES | {"persons_needed", "exportable", "shares", "roots", "backup"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,10 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A ceremony as it was agreed on beforehand. `digest` is SHA-256 of the file."""
+    """A ceremony as it was agreed on beforehand. `digest` is SHA-256 of the file.
+
+    `is_exportable`: its keys, but for roots, may leave later under a key-encryption key.
+    """
 
     installation: str
     agencies: tuple[str, ...]
@@ -55,12 +58,17 @@ class Plan:
     roots: int
     root_threshold: int
     digest: str
+    is_exportable: bool = False
 
     @property
     def people(self) -> tuple[str, ...]:
         """Everybody who takes part, each once."""
         holders = (*self.holders, *self.backup_holders)
         return tuple(dict.fromkeys((*self.officers, *self.auditors, *holders, *self.witnesses)))
+
+    def terms_of(self, wanted: Wanted) -> Terms:
+        """What a key of this plan is bound to."""
+        return Terms(is_exportable=self.is_exportable and wanted.use not in STAYING_USES)
 
     def groups(self) -> tuple[Group, ...]:
         """The steps that make keys, in their order."""
@@ -119,7 +127,10 @@ def _plan(told: dict[str, Any], digest: str) -> Plan:
         roots=int(roots["keys"]),
         root_threshold=int(roots["threshold"]),
         digest=digest,
+        is_exportable=told.get("exportable", False) is True,
     )
+    if type(told.get("exportable", False)) is not bool:
+        raise BadRequest("plan: exportable is true or false", "plan.form")
     if not 1 <= plan.persons_needed <= len(plan.officers):
         raise BadRequest("plan: persons_needed is 1 to the number of officers", "plan.numbers")
     of_store = 2 <= plan.share_threshold <= len(plan.holders) <= SHARES_MAX

@@ -60,6 +60,10 @@ SAID: Mapping[str, tuple[str, str]] = {
     "share-typed": ("Một người giữ nhập phần bí mật: ", "A holder enters a share: "),
     "share-wrong": ("Không nhận được: {why}", "Not taken: {why}"),
     "key": ("  {label}  ({use} {scope})  {shown}", "  {label}  ({use} {scope})  {shown}"),
+    "may-leave": (
+        "    {label} được phép mang đi, luôn ở dạng mã hóa",
+        "    {label} may leave, always enciphered",
+    ),
     "read-aloud": (
         "{name} đọc to các vân tay trên, rồi gõ 4 ký tự đầu của vân tay chung {fingerprint}: ",
         "{name} reads the fingerprints above aloud, then types the first 4 characters of all together, {fingerprint}: ",
@@ -91,6 +95,7 @@ TRANSCRIPT: Mapping[str, tuple[str, str]] = {
     "officers": ("Người giữ khóa", "Security officers"),
     "auditors": ("Kiểm soát viên", "Auditors"),
     "holders": ("Người giữ phần bí mật", "Holders of shares"),
+    "leaves": ("được phép mang đi (mã hóa)", "may leave (enciphered)"),
     "witnesses": ("Người chứng kiến", "Witnesses"),
     "gather": ("Có mặt", "Present"),
     "store": ("Kho khóa", "Store"),

@@ -54,6 +54,8 @@ def _told(line: Line) -> list[str]:
     for key in facts.get("keys", []):
         scope = " ".join(key["scope"]) or "-"
         out.append(f"  {key['label']:<24} {key['use']:<12} {scope:<12} {key['shown']}")
+        if key.get("may_leave"):
+            out.append(f"    {both('leaves')}")
     if "together" in facts:
         out.append(f"  {both('together')}: {facts['together']}")
     if line.step == "backup":

@@ -27,6 +27,7 @@ officers = ["Lan", "Minh"]
 auditors = ["Cường"]
 witnesses = ["Bà Tư"]
 persons_needed = 2
+exportable = true
 
 [shares]
 holders = ["Lan", "Minh", "Hoa"]
@@ -161,6 +162,8 @@ def test_the_transcript_says_who_was_there_and_every_key(room: Room) -> None:
     for said in ("Bà Tư", "Cường", "card-H38-1", "x509-ocsp-G09-1", "root-3", "card-master-1"):
         assert said in text
     assert len(re.findall(r"  [0-9a-f]{4} [0-9a-f]{4} [0-9a-f]{4} [0-9a-f]{4}$", text, re.M)) >= KEYS - 1
+    assert text.count("may leave (enciphered)") == KEYS - 3 - 1  # all but the roots
+    assert not re.search(r"root-\d .*\n +.*may leave", text)
     for secret in (*PINS.values(), (room.usb / "pin-user.txt").read_text().strip()):
         assert secret not in text
         assert secret.encode() not in (room.kept / "ceremony.book").read_bytes()
@@ -230,6 +233,7 @@ def test_a_changed_book_and_another_plan_are_refused(room: Room, tmp_path: Path)
         ("[roots]", "[rots]"),
         ('"Hoa"', '"../Hoa"'),
         ('["Hoa", "Huy", "Minh"]', '["Hoa"]'),
+        ("exportable = true", "exportable = 1"),
     ],
 )
 def test_a_plan_that_cannot_be_carried_out_is_refused(tmp_path: Path, old: str, new: str) -> None:
