@@ -41,6 +41,7 @@ class Disk:
 
     def patch(self, patch: pytest.MonkeyPatch) -> "Disk":
         patch.setattr(log_module, "FLUSH_WAIT_S", 0.0)
+        patch.setattr(log_module, "SEAL_EVERY_S", 1e12)  # sealed when asked: the same writes each time
         for name in CALLS:
             patch.setattr(os, name, self._counting(name, getattr(os, name)))
         return self
