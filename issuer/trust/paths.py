@@ -1,4 +1,4 @@
-"""Certification paths as the centre judges them (RFC 5280 §6), by pyhanko-certvalidator (docs/adr/0011).
+"""Certification paths as the centre judges them (RFC 5280 §6), by pyhanko-certvalidator (docs/adr/0015).
 
 Doors have a check of their own, of one step (`cardlink/check/path.py`); this is the whole path with names, lengths,
 policies and, where lists are given, revocation. Nothing is ever fetched.

@@ -69,7 +69,7 @@ def test_a_name_outside_the_agency_has_no_path(office: RevocationOffice, agency:
 
 
 def test_the_library_at_hand_cannot_judge_our_constraints(office: RevocationOffice) -> None:
-    """Why there is another one (docs/adr/0011): if this ever passes, `cryptography` alone will do."""
+    """Why there is another one (docs/adr/0015): if this ever passes, `cryptography` alone will do."""
     load = crypto.load_der_x509_certificate
     policy = verification.ExtensionPolicy.permit_all().require_present(
         crypto.BasicConstraints, verification.Criticality.AGNOSTIC, None
