@@ -48,6 +48,11 @@ EXTRA_BYTES = 8
 P256 = encode_named_curve_parameters("secp256r1")
 NO_SECRET_USE = dict.fromkeys((Attribute.ENCRYPT, Attribute.WRAP, Attribute.VERIFY), DEFAULT)
 """Left out for a private key: these are attributes of the other kinds."""
+TAKES_NO_SUCH = (
+    *(pkcs11.TemplateIncomplete, pkcs11.TemplateInconsistent, pkcs11.AttributeTypeInvalid, pkcs11.AttributeReadOnly),
+    *(pkcs11.AttributeValueInvalid, pkcs11.FunctionNotSupported, pkcs11.MechanismInvalid),
+)
+"""What a device answers that cannot take this kind of key enciphered, whatever comes."""
 TRIED = b"themo-wrapped-key"
 
 
@@ -249,6 +254,8 @@ class Wrapping:
         """Devices answer with any error to what does not open; where the token is gone, that is said instead."""
         try:
             yield
+        except TAKES_NO_SUCH as error:
+            raise Refused("denied", f"the device takes no such key: {type(error).__name__}") from error
         except pkcs11.PKCS11Error as error:
             self._device.find(kek, is_anew=True)
             raise Refused("bad-wrapping", f"changed, or under another key: {type(error).__name__}") from error

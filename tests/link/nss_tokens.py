@@ -67,8 +67,13 @@ class NssTokens:
     def everyday(self, pin: str | None = None) -> Pkcs11:
         return Pkcs11(self._worker(pin, is_officer=False))
 
-    def ceremony(self, officer_pin: str | None = None) -> Ceremony:
-        return Ceremony(self._worker(None, is_officer=True), self._worker(officer_pin, is_officer=True))
+    def ceremony(self, officer_pin: str | None = None, *, makes_exportable: bool = False) -> Ceremony:
+        logins = self._worker(None, is_officer=True), self._worker(officer_pin, is_officer=True)
+        return Ceremony(*logins, makes_exportable=makes_exportable)
+
+    def custodians(self) -> tuple[Ceremony, Ceremony]:
+        made = self.ceremony(makes_exportable=True)
+        return made, made
 
     @contextmanager
     def told(self) -> Iterator[None]:

@@ -8,13 +8,18 @@ import re
 from collections.abc import Iterator
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.keywrap import aes_key_wrap_with_padding
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from hsm_card import TestCard
 from nss_tokens import NssTokens, nss
 from test_hsm_contract import (  # noqa: F401  # run again here, over this `hall`
     BATCH,
+    KEK,
     MASTER,
     SIGNER,
     hsm,
+    mover,
     officer,
     refused,
     test_a_blank_gets_its_own_keys_and_is_reached_with_them_alone,
@@ -25,6 +30,7 @@ from test_hsm_contract import (  # noqa: F401  # run again here, over this `hall
     test_a_key_opens_only_the_kind_of_set_that_it_is_for,
     test_a_key_signs_for_its_own_use_alone,
     test_a_session_is_with_one_card_and_takes_its_turn,
+    test_a_set_of_a_card_maker_comes_in_enciphered_and_opens_its_cards,
     test_a_wrong_pin_is_said_and_not_tried_again,
     test_an_authority_signs_what_is_long_by_its_digest,
     test_every_key_is_listed_once_with_its_use_and_scope,
@@ -41,6 +47,7 @@ from test_hsm_contract import (  # noqa: F401  # run again here, over this `hall
     test_what_one_process_makes_another_uses_at_once,
 )
 
+from cardlink.gp.keys import derive_card_keys, key_check_value
 from issuer.trust.port import CeremonyHsm, Hsm
 
 ECDSA_SHA256 = "CKM_0x00001044"
@@ -51,6 +58,30 @@ ECDSA_SHA256 = "CKM_0x00001044"
 def hall(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NssTokens]:
     with nss(tmp_path_factory.mktemp("nss")) as opened:
         yield opened
+
+
+def test_aes_keys_come_in_enciphered_no_signing_keys_and_python_pkcs11_takes_none_out(
+    mover: CeremonyHsm,  # noqa: F811  # a fixture
+    hsm: Hsm,  # noqa: F811  # a fixture
+) -> None:
+    """NSS wants attributes of its own with a signing key, and says that an enciphered key is shorter than it is."""
+    private = ec.generate_private_key(ec.SECP256R1())
+    point = private.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    pkcs8 = private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    with refused("denied"):
+        mover.unwrap_key("kek", aes_key_wrap_with_padding(KEK, pkcs8), "came", "ec-p256", "card", ("H38",), point)
+    with refused("no_such_key"):
+        hsm.info("came")
+    master = bytes(range(32))
+    check = key_check_value(master)
+    mover.unwrap_key("kek", aes_key_wrap_with_padding(KEK, master), "master-2", "aes-256", "card-master", (), check)
+    own = derive_card_keys(master, bytes(10), 1, 256)
+    assert hsm.derive_check("master-2", bytes(10), 1) == tuple(map(key_check_value, (own.enc, own.mac, own.dek)))
+    for wrapped, code in ((bytes(40), "bad_wrapping"), (aes_key_wrap_with_padding(KEK, bytes(16)), "wrong_key")):
+        with refused(code):
+            mover.unwrap_key("kek", wrapped, "came-2", "aes-256", "card-master", ())
+    with refused("error"):
+        mover.wrap_key("movable-card", "kek")
 
 
 def test_data_go_to_the_device_whole_which_hashes_them_itself(
