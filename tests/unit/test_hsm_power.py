@@ -132,7 +132,7 @@ def test_a_frame_of_the_store_that_never_reached_the_disk_counts_as_cut_off(tmp_
     raw = path.read_bytes()
     for size in range(ends[1], ends[2]):
         path.write_bytes(raw[:size] + bytes(ends[2] - size))
-        assert read_state(path, SECRET).generation == 2
+        assert read_state(path, SECRET).generation == (2 if any(raw[size:]) else 3)  # it may end in zeros of its own
     path.write_bytes(raw + bytes(4096))
     assert read_state(path, SECRET).generation == 3
     path.write_bytes(raw[: ends[0]] + bytes(ends[1] - ends[0]) + raw[ends[1] :])
