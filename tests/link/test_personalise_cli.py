@@ -216,6 +216,7 @@ def test_a_card_that_does_not_exist_is_said_so(office: Office) -> None:
         assert err.startswith("issuer: error: không có thẻ")
 
 
+@pytest.mark.usefixtures("virtual")  # PC/SC looks once in a process for the way to its daemon
 def test_encoding_without_a_reader_ends_with_a_hint(office: Office) -> None:
     make_keys(office)
     add_stock(office)
