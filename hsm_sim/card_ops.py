@@ -56,9 +56,8 @@ def _open_session(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> list
     channel = HostChannel.of_keys(keys, host_challenge, answer, level)
     bind_job(hsm, job, kdd)
     session = int.from_bytes(hsm.random(6), "big") or 1
-    opened = CardSession(channel, job, USE_OF_KEY_SET[key_set], kdd, answer.kvn, keys.dek)
-    opened.is_last = target.key.info.state is not KeyState.ACTIVE
-    peer.sessions[session] = opened
+    label = target.key.info.label
+    peer.sessions[session] = CardSession(channel, job, label, USE_OF_KEY_SET[key_set], kdd, answer.kvn, keys.dek)
     return [session, channel.authentication]
 
 
@@ -79,18 +78,31 @@ def _session(target: Target) -> CardSession:
     return target.session
 
 
-def _lasting(target: Target) -> CardSession:
-    """A session that may do more than replace its own keys: not one under a master key that has ended."""
+def _claimed(hsm: Hsm, target: Target) -> CardSession:
+    """A session whose job and key would open it now too. Raises Denied, NotAllocated, NoSuchKey."""
     session = _session(target)
-    if session.is_last:
+    if not _is_ended_master(hsm.state.keys.get(session.label)):
+        hsm.find_key(session.label)
+    check_claim(hsm, session.job, session.kdd)
+    return session
+
+
+def _lasting(hsm: Hsm, target: Target) -> CardSession:
+    """A session that may do more than replace its own keys: not one under a master key that has ended."""
+    session = _claimed(hsm, target)
+    if _is_ended_master(hsm.state.keys.get(session.label)):
         raise Denied("the master key of this session has ended: it puts keys of another one into their place alone")
     return session
+
+
+def _is_ended_master(key: Key | None) -> bool:
+    return key is not None and key.info.state in _ENDED and key.info.use is Use.CARD_MASTER
 
 
 def _wrap(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> bytes:
     command = decode_command(args[1])
     check_is_plain(command)
-    return _lasting(target).channel.wrap(command)
+    return _lasting(hsm, target).channel.wrap(command)
 
 
 def _unwrap(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> bytes:
@@ -101,7 +113,7 @@ def _wrap_chain(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> list[b
     commands = [decode_command(one) for one in _byte_strings(args[1])]
     for command in commands:
         check_is_plain(command)
-    return _lasting(target).channel.wrap_chain(commands)
+    return _lasting(hsm, target).channel.wrap_chain(commands)
 
 
 def _unwrap_chain(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> list[bytes]:
@@ -131,6 +143,7 @@ def by_session_and_master(label_at: int) -> Callable[[Hsm, Peer, list[Any]], Tar
 def _put_keys(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> bytes:
     _, label, kdd, new_kvn, replace_kvn, key_bits = args
     session = _same_card(target, kdd)
+    _claimed(hsm, target)
     if target.key is None:
         raise NoSuchKey(label)
     if not 1 <= new_kvn <= 0x7F or not 0 <= replace_kvn <= 0x7F:
@@ -166,7 +179,7 @@ def _same_card(target: Target, kdd: bytes) -> CardSession:
 
 def _put_secret(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> bytes:
     _, kind, label, kdd, kvn, factory = args
-    session = _lasting(target)
+    session = _lasting(hsm, target)
     if kdd is not None:
         _same_card(target, kdd)
     if not session.channel.level & Level.C_ENC:
@@ -226,7 +239,7 @@ def by_opening_key(hsm: Hsm, peer: Peer, args: list[Any]) -> Target:
     A master key that has ended still opens the cards that bear its keys: how else would they get others.
     """
     key = hsm.state.keys.get(args[2])
-    if key is None or key.info.use is not Use.CARD_MASTER or key.info.state not in _ENDED:
+    if key is None or not _is_ended_master(key):
         key = hsm.find_key(args[2])
     return Target(key.info.use, f"{args[0][:JOB_MAX_CHARS]} {args[2]}", key)
 

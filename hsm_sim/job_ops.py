@@ -36,13 +36,16 @@ def check_claim(hsm: Hsm, job: str, kdd: bytes) -> Job | None:
 
 
 def bind_job(hsm: Hsm, job: str, kdd: bytes) -> None:
-    """Bind an allocated job that named no card to the first one that has proved its keys in it."""
+    """Bind an allocated job that named no card to the first one that has proved its keys in it.
+
+    The claim is looked at again: another card may have been quicker. Raises Denied, NotAllocated.
+    """
 
     def bind(state: State) -> State:
         known = check_claim(hsm, job, kdd)
         return state if known is None else replace(state, jobs={**state.jobs, job: replace(known, kdd=kdd)})
 
-    known = hsm.state.jobs.get(job)
+    known = check_claim(hsm, job, kdd)
     if known is not None and not known.kdd:
         hsm.change(bind)
 

@@ -8,16 +8,16 @@ from hsm_sim.keys import Use
 
 @dataclass(slots=True)
 class CardSession:
-    """One session of one job with one card. `kvn` is the newest key version known on the card.
+    """One session of one job with one card: `label` names the key that opened it.
 
-    `is_last`: its master key has ended, and the session is for the PUT KEY that puts other keys into their place.
+    `kvn` is the newest key version known on the card.
     """
 
     channel: HostChannel
     job: str
+    label: str
     use: Use
     kdd: bytes
     kvn: int
     dek: bytes = field(repr=False)
     put_keys_answer: bytes = b""
-    is_last: bool = False

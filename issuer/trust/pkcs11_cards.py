@@ -43,18 +43,18 @@ STATUS_LENGTHS = (31, 34, 47, 50)
 
 @dataclass(slots=True)
 class CardSession:
-    """One session of one job with one card. `kvn` is the newest key version known on the card.
+    """One session of one job with one card: `label` names the key that opened it.
 
-    `is_last`: its master key has ended, and the session is for the PUT KEY that puts other keys into their place.
+    `kvn` is the newest key version known on the card.
     """
 
     channel: HostChannel
     job: str
+    label: str
     kdd: bytes
     kvn: int
     encrypt: Callable[[bytes], bytes] = field(repr=False)
     put_keys_answer: bytes = b""
-    is_last: bool = False
 
 
 class Cards:
@@ -100,7 +100,7 @@ class Cards:
             encrypt = partial(encrypt_key, static.dek)
         channel = HostChannel(keys, host_challenge, answer, level)
         number = secrets.randbits(48) or 1
-        self._sessions[number] = CardSession(channel, job, kdd, answer.kvn, encrypt, is_last=entry.has_ended)
+        self._sessions[number] = CardSession(channel, job, label, kdd, answer.kvn, encrypt)
         return number, channel.authentication
 
     def _of_transport(
@@ -140,6 +140,9 @@ class Cards:
     def put_keys(self, session: int, master_label: str, kdd: bytes, new_kvn: int, replace_kvn: int) -> bytes:
         """Build and protect PUT KEY of the card's own derived keys."""
         found = self._same_card(session, kdd)
+        entry = self._device.find(found.label, is_anew=True)
+        if entry.mark.use != CARD_MASTER and entry.has_ended:
+            raise Refused("no-such-key", f"{found.label} is {entry.state}")
         if not 1 <= new_kvn <= 0x7F or not 0 <= replace_kvn <= 0x7F:
             raise Refused("bad-request", "key versions are 01 to 7F")
         put_key = put_key_set_by(self._card_keys(master_label, kdd, new_kvn), found.encrypt, new_kvn, replace_kvn)
@@ -232,10 +235,10 @@ class Cards:
         return found
 
     def _lasting(self, session: int) -> CardSession:
-        """A session that may do more than replace its own keys: not one under a master key that has ended."""
+        """A session that may do more than replace its own keys: not one under a key that has ended by now."""
         found = self._find(session)
-        if found.is_last:
-            raise Refused("denied", "the master key of this session has ended: it is for keys of another one alone")
+        if self._device.find(found.label, is_anew=True).has_ended:
+            raise Refused("denied", "the key of this session has ended: it is for keys of another one alone")
         return found
 
     def _same_card(self, session: int, kdd: bytes) -> CardSession:

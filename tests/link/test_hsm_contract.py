@@ -370,6 +370,25 @@ def test_a_master_that_has_ended_opens_its_cards_for_other_keys_and_for_nothing_
     assert card.over(hsm, card.open(hsm, "card", "next-master"), GET_DISCOVERY)[-2:] in (SUCCESS_BYTES, b"\x6a\x82")
 
 
+def test_a_session_that_is_open_when_its_master_ends_is_for_other_keys_and_for_nothing_else(
+    officer: CeremonyHsm, hsm: Hsm
+) -> None:
+    for label in ("falling-master", "later-master"):
+        officer.generate(label, "aes-256", "card-master", ())
+    card = TestCard.blank()
+    card.rotate(hsm, BATCH, "falling-master")
+    session = card.open(hsm, "card", "falling-master", aid=select().data)
+    officer.set_state("falling-master", "compromised")
+    for refuse in (
+        lambda: hsm.wrap(session, GET_DISCOVERY),
+        lambda: hsm.wrap_chain(session, [GET_DISCOVERY]),
+        lambda: hsm.put_secret(session, "9b", "later-master", card.kdd, 0x01),
+    ):
+        with refused("denied"):
+            refuse()
+    hsm.check_put_keys(session, card.say(hsm.put_keys(session, "later-master", card.kdd, 0x02, 0x01)))
+
+
 def test_secrets_go_over_an_encrypted_channel_alone(hsm: Hsm) -> None:
     card = TestCard.blank()
     session = card.open(hsm, "transport", BATCH, level=0x01)

@@ -1,6 +1,7 @@
 """Card sessions inside the HSM: opening, loading keys and secrets, what it refuses to say over a channel."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +9,13 @@ import pytest
 from hsm_world import KDD, CardEnd, HsmWorld
 
 from cardlink.gp.commands import parse_put_key
+from cardlink.gp.host_channel import HostChannel
 from cardlink.gp.keys import derive_card_keys, derive_card_secrets, key_check_value
 from cardlink.gp.loading import make_card_pin
 from cardlink.gp.scp03 import StaticKeys
 from cardlink.iso7816.apdu import Command, split_chain
 from hsm_sim.core import Hsm, Peer
-from hsm_sim.errors import BadRequest, Denied, NoSuchKey, SessionLost, WrongAnswer, WrongCryptogram
+from hsm_sim.errors import BadRequest, Denied, NoSuchKey, NotAllocated, SessionLost, WrongAnswer, WrongCryptogram
 from hsm_sim.keys import Role
 
 TRANSPORT = StaticKeys(*(bytes(range(start, start + 16)) for start in (0, 16, 32)))  # made up, for tests alone
@@ -116,6 +118,72 @@ def test_a_master_that_has_ended_opens_its_cards_for_the_put_key_of_another_and_
     card.transmit(hsm.call(user, "put_keys", [session, "next", KDD, 0x01, 0x01, 256]))
     put_key = parse_put_key(card.seen[-1])
     assert StaticKeys(*(one.decrypt(own.dek) for one in put_key.keys)) == following
+
+
+@pytest.mark.parametrize("state", ["suspended", "deactivated", "compromised"])
+@pytest.mark.parametrize("key_set", ["card", "transport"])
+def test_an_open_session_does_no_more_than_its_key_would_open_now(
+    hsm: Hsm, user: Peer, key_set: str, state: str
+) -> None:
+    hsm.call(OFFICER, "generate", ["next", "aes-256", "card-master", [], [0, 0, 0], True])
+    own = derive_card_keys(master_secret(hsm), KDD, 0x01)
+    card = CardEnd(own, kvn=0x01) if key_set == "card" else CardEnd(TRANSPORT, kvn=0x01)
+    session = open_with(hsm, user, card, key_set=key_set)
+    read = Command(0x80, 0xCA, 0x00, 0xE0).encode()
+    hsm.call(user, "unwrap", [session, card.transmit(hsm.call(user, "wrap", [session, read]))])
+    hsm.call(OFFICER, "set_state", ["master" if key_set == "card" else "batch", state])
+    put_keys: tuple[str, list[Any]] = ("put_keys", [session, "next", KDD, 2, 1, 256])
+    refused: list[tuple[str, list[Any]]] = [
+        ("wrap", [session, read]),
+        ("wrap_chain", [session, [read]]),
+        ("put_secret", [session, "9b", "next", KDD, 0x01, None]),
+    ]
+    is_for_other_keys = key_set == "card" and state != "suspended"
+    for op, args in refused if is_for_other_keys else [*refused, put_keys]:
+        with pytest.raises((Denied, NoSuchKey)):
+            hsm.call(user, op, args)
+    if is_for_other_keys:
+        card.transmit(hsm.call(user, *put_keys))
+
+
+@pytest.mark.parametrize("has_pin", [False, True])
+def test_an_open_session_ends_with_its_job(hsm: Hsm, user: Peer, has_pin: bool) -> None:
+    hsm.call(OFFICER, "set_pin", ["allocator", "allocator-1"])
+    hsm.call(Peer(Role.ALLOCATOR, 0), "allocate", ["job-1", KDD])
+    card = CardEnd(TRANSPORT)
+    session = open_with(hsm, user, card)
+    if has_pin:
+        wrapped = hsm.call(user, "put_secret", [session, "pin", "master", KDD, 0x30, None])
+        hsm.call(user, "unwrap", [session, card.transmit(wrapped)])
+    hsm.call(user, "end_job", ["job-1", False])
+    read = Command(0x80, 0xCA, 0x00, 0xE0).encode()
+    refused: list[tuple[str, list[Any]]] = [
+        ("wrap", [session, read]),
+        ("wrap_chain", [session, [read]]),
+        ("put_keys", [session, "master", KDD, 0x31, 0x30, 256]),
+        *(("put_secret", [session, kind, "master", KDD, 0x01, None]) for kind in ("9b", "puk", "pin", "verify-pin")),
+    ]
+    for op, args in refused:
+        with pytest.raises(NotAllocated):
+            hsm.call(user, op, args)
+
+
+def test_a_job_that_named_no_card_serves_the_quicker_of_two(
+    hsm: Hsm, user: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hsm.call(OFFICER, "set_pin", ["allocator", "allocator-1"])
+    hsm.call(Peer(Role.ALLOCATOR, 0), "allocate", ["job-1", b""])
+    other, check = bytes(10), HostChannel.of_keys
+
+    def check_slowly(*args: Any) -> HostChannel:
+        hsm.change(lambda state: replace(state, jobs={"job-1": replace(state.jobs["job-1"], kdd=other)}))
+        return check(*args)
+
+    monkeypatch.setattr(HostChannel, "of_keys", check_slowly)
+    with pytest.raises(Denied, match="another card"):
+        open_with(hsm, user, CardEnd(TRANSPORT))
+    assert hsm.state.jobs["job-1"].kdd == other
+    assert not user.sessions
 
 
 def test_a_transport_set_that_has_ended_opens_nothing(hsm: Hsm, user: Peer) -> None:
