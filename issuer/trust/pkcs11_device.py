@@ -112,6 +112,10 @@ class Device:
             self._seen = label
         return known
 
+    def forget(self, label: str) -> None:
+        """Look a key up again the next time: another process may have changed which objects it is made of."""
+        self._known.pop(label, None)
+
     def _require_token(self) -> None:
         """Raise Refused where the token is gone: some libraries say then that it holds nothing, not that it is gone."""
         if self._seen is not None and self._seen not in self._search({Attribute.LABEL: self._seen}):
@@ -242,6 +246,7 @@ class Device:
 
     def destroy(self, label: str, nonce: bytes) -> None:
         """Take away what was made under this label with this nonce."""
+        self.forget(label)
         with in_our_words():
             for one in list(self.session.get_objects({Attribute.LABEL: label, **PRIVATE})):
                 mark = None if one.object_class is ObjectClass.DATA else Mark.decode(one[Attribute.ID])

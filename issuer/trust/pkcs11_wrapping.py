@@ -164,10 +164,13 @@ class Wrapping:
         return device.made(label, mark, is_exportable=is_exportable)
 
     def _take_half_away(self, label: str) -> None:
-        """Destroy the private half that a worker left which ended before it had put the public one beside it."""
+        """Destroy what a worker left that ended in between: a private half without its public one, a set in part."""
+        self._device.forget(label)
         with suppress(Refused):
             found = self._device.find(label, is_anew=True)
-            if found.mark.kind in SIGNING_KINDS and found.public is None and found.state == ACTIVE:
+            is_half = found.mark.kind in SIGNING_KINDS and found.public is None
+            is_part = found.mark.kind == SCP03_SET and set(found.objects) < set(PARTS)
+            if (is_half or is_part) and found.state == ACTIVE:
                 self._device.destroy(label, found.mark.nonce)
 
     def _take_secrets(
