@@ -4,7 +4,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -18,6 +17,7 @@ from issuer.audit.tables import AuditKeyRow, AuditRow, CheckpointRow
 from issuer.database import SessionFactory
 from issuer.errors import Conflict, NotFound, Refused
 from issuer.trust.port import KeyInfo, Signing
+from issuer.trust.signature_check import require_of
 
 log = logging.getLogger(__name__)
 
@@ -96,8 +96,12 @@ def make(factory: SessionFactory, hsm: Signing, now: datetime) -> Checkpoint:
         root = tree.root(session, size)
     if held is not None and held.size == size:
         return held
-    key = NoteKey(rows[0].name, rows[0].public)
-    made = note.sign_checkpoint(size, root, key, partial(hsm.sign, rows[0].label, USE))
+    label, public = rows[0].label, rows[0].public
+
+    def sign(data: bytes) -> bytes:
+        return require_of(label, public, data, hsm.sign(label, USE, data))
+
+    made = note.sign_checkpoint(size, root, NoteKey(rows[0].name, public), sign)
     with database.transaction(factory) as session:
         database.lock(session, "audit-tree")
         if session.get(CheckpointRow, size) is None:

@@ -24,6 +24,7 @@ from issuer.trust import der, profiles, x509
 from issuer.trust.port import Signing
 from issuer.trust.profiles import Subject
 from issuer.trust.revocation_tables import RevocationHead
+from issuer.trust.signature_check import require_of
 from issuer.trust.tables import AuthorityRow, OtherCertificateRow
 
 ROOT, ISSUING, CONTENT = "root", "issuing", "content"
@@ -151,9 +152,7 @@ def issuer_of(session: Session, hsm: Signing, row: AuthorityRow) -> x509.Issuer:
     """An authority as the issuer of certificates: its name and key identifier as its own certificate has them."""
     head = session.get(RevocationHead, row.label)
     at = None if head is None else pointers_at(head.url, row.label)
-    return x509.Issuer(
-        subject_of(row.certificate), x509.key_id(row.point), _signing(hsm, row.label, row.kind), at, row.agency_code
-    )
+    return x509.Issuer(subject_of(row.certificate), x509.key_id(row.point), _signing(hsm, row), at, row.agency_code)
 
 
 @lru_cache(maxsize=16)
@@ -165,7 +164,7 @@ def subject_of(certificate: bytes) -> bytes:
 def content_signer_for(session: Session, hsm: Signing, agency_code: str, now: datetime) -> ContentSigner:
     """The content signer of an agency."""
     row = current(session, CONTENT, agency_code, now)
-    return ContentSigner(row.label, row.certificate, _signing(hsm, row.label, CONTENT))
+    return ContentSigner(row.label, row.certificate, _signing(hsm, row))
 
 
 def issue_card_certificate(
@@ -207,7 +206,10 @@ def card_certificate_to_sign(
 def sign_bodies(hsm: Signing, row: AuthorityRow, bodies: Sequence[bytes]) -> list[bytes]:
     """Sign several certificates with one call of the HSM."""
     signatures = hsm.sign_many(row.label, KEY_USE[row.kind], bodies)
-    return [der.signed(body, signature) for body, signature in zip(bodies, signatures, strict=True)]
+    return [
+        der.signed(body, require_of(row.label, row.point, body, signature))
+        for body, signature in zip(bodies, signatures, strict=True)
+    ]
 
 
 def random_serial() -> int:
@@ -244,10 +246,14 @@ def public_point(hsm: Signing, label: str) -> bytes:
     return point
 
 
-def _signing(hsm: Signing, label: str, kind: str) -> x509.Sign:
+def _signing(hsm: Signing, row: AuthorityRow) -> x509.Sign:
+    label, kind, point = row.label, row.kind, row.point  # an issuer outlives the session that the row came from
+
     def sign(data: bytes) -> bytes:
         if kind == ISSUING and len(data) > LONG_BYTES:
-            return hsm.sign_digest(label, KEY_USE[kind], hashlib.sha256(data).digest())
-        return hsm.sign(label, KEY_USE[kind], data)
+            made = hsm.sign_digest(label, KEY_USE[kind], hashlib.sha256(data).digest())
+        else:
+            made = hsm.sign(label, KEY_USE[kind], data)
+        return require_of(label, point, data, made)
 
     return sign

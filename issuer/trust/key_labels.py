@@ -44,17 +44,20 @@ def next_key(
     scope: tuple[str, ...],
     but: Sequence[str] = (),
 ) -> KeyInfo:
-    """The next key `<stem>-<n>`: one that a broken run has left behind, else a new one."""
+    """The next key `<stem>-<n>`: one that a broken run has left behind, else a new one.
+
+    A label that the database names is taken, also where this HSM holds no such key: it may stand in another one.
+    """
     with database.reading(factory) as session:
         used = known(session)
     held = {number: one for one in hsm.keys() if (number := _number(stem, one.label))}  # noqa: SIM118 - a call
-    last = max((number for number, one in held.items() if one.label in used), default=0)
+    last = max((_number(stem, label) for label in used), default=0)
     for number in sorted(held):
         one = held[number]
         is_wanted = (one.kind, one.use, tuple(one.scope), one.state) == (kind, use, scope, ACTIVE)
-        if number > last and is_wanted and one.label not in but:
+        if number > last and is_wanted and one.label not in used and one.label not in but:
             return one
-    for number in range(max(held, default=0) + 1, LABELS_MAX):
+    for number in range(max(last, *held, 0) + 1, LABELS_MAX):
         try:
             return hsm.generate(f"{stem}-{number}", kind, use, scope)
         except KeyExists:

@@ -35,7 +35,8 @@ def publish(
 ) -> int:
     """Change, publish the next trust list, and do what follows from it, all in one transaction. Answers its number.
 
-    Raises Conflict when something else kept changing what the list says while the persons signed.
+    Raises Conflict when something else kept changing what the list says while the persons signed, and Refused for a
+    list that no door would take: it is not kept.
     """
     signed: dict[tuple[str, bytes], bytes] = {}
     for _ in range(TRIES):
@@ -61,6 +62,7 @@ def _run(
             if hsm.wanted or not is_for_good:
                 transaction.rollback()
                 return None
+            trust_list.require_believed(session, number, now)
             afterwards(session, hsm)
         return number
 

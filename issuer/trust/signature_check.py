@@ -5,9 +5,12 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
+from issuer.errors import Refused
 from issuer.trust.port import HsmError, KeyInfo
 
 SCALAR_BYTES = 32
+KIND_OF_BYTES = {65: "ec-p256", 32: "ed25519", 1312: "ml-dsa-44"}
+"""What kind of key a public half of this length belongs to (SEC 1 §2.3.3, RFC 8032 §5.1.5, FIPS 204 §4)."""
 
 
 def is_signature(info: KeyInfo, data: bytes, signature: bytes) -> bool:
@@ -29,3 +32,14 @@ def is_signature(info: KeyInfo, data: bytes, signature: bytes) -> bool:
     except InvalidSignature:
         return False
     return True
+
+
+def require_of(label: str, public: bytes, data: bytes, signature: bytes) -> bytes:
+    """Answer a signature that the HSM made, once it is of the key that the register knows by this label.
+
+    An HSM may hold another key under the label: a second HSM at the same register. Raises Refused.
+    """
+    kind = KIND_OF_BYTES.get(len(public), "")
+    if not is_signature(KeyInfo(label, kind, "", (), public, ""), data, signature):
+        raise Refused("trust.another_key", label=label)
+    return signature

@@ -12,6 +12,7 @@ from cardlink.statements.trust import KeyState
 from issuer.errors import NotFound
 from issuer.policy import covers
 from issuer.trust.port import Signing
+from issuer.trust.signature_check import require_of
 from issuer.trust.tables import SignerRow
 
 AGENCY_USES = ("card", "identity", "qr", "bundle")
@@ -40,10 +41,10 @@ class Signer:
 def bind(hsm: Signing, row: SignerRow) -> Signer:
     """Give a row its key in the HSM."""
 
-    label, use = row.label, row.use  # a signer outlives the session that the row came from
+    label, use, point = row.label, row.use, row.point  # a signer outlives the session that the row came from
 
     def sign(data: bytes) -> bytes:
-        return hsm.sign(label, use, data)
+        return require_of(label, point, data, hsm.sign(label, use, data))
 
     return Signer(label, use, row.agency_code, tuple(row.scope), row.kid, from_public_bytes(row.point), sign)
 

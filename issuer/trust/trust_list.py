@@ -17,8 +17,10 @@ from cardlink.statements.trust import (
     ListEntry,
     Profile,
     Roots,
+    Trust,
     TrustList,
     Use,
+    accept_trust_list,
     decode_claims,
 )
 from cardlink.statements.trust import issue_trust_list as sign_list
@@ -49,6 +51,15 @@ def publish(session: Session, hsm: Signing, now: datetime) -> int:
     session.flush()
     outbox.put(session, outbox.Kind.TRUST, str(number), body, now)
     return number
+
+
+def require_believed(session: Session, number: int, now: datetime) -> None:
+    """See that a door that knows the roots of the list before takes this one. Raises Refused."""
+    row, before = session.get_one(TrustListRow, number), session.get(TrustListRow, number - 1)
+    held = decode_claims(parse_several((before or row).body, max_bytes=MAX_TRUST_BYTES).payload).roots
+    judged = accept_trust_list(row.body, held, now)
+    if not isinstance(judged, Trust):
+        raise Refused("trust.not_believed", number=number, why=judged.detail)
 
 
 def build(session: Session, hsm: Signing, number: int, now: datetime) -> TrustList:
@@ -119,14 +130,22 @@ def _root_signers(session: Session, hsm: Signing, number: int) -> list[tuple[byt
     """
     usable: dict[str, RootKeyRow] = {}
     for counted in (_counted(session, number - 1), _counted(session, number)):
-        able = [row for row in counted if hsm.info(row.label).state == ACTIVE]
+        able = [row for row in counted if _signs(hsm, row)]
         if counted and len(able) < counted[0].threshold:
             raise Refused("trust.too_few_roots", able=len(able), threshold=counted[0].threshold)
         usable |= {row.label: row for row in able}
     for row in session.scalars(select(RootKeyRow).where(RootKeyRow.until < number - 1).order_by(RootKeyRow.label)):
-        if hsm.info(row.label).state == ACTIVE:  # replaced not long ago: for doors that have missed lists
+        if _signs(hsm, row):  # replaced not long ago: for doors that have missed lists
             usable[row.label] = row
     return [(row.kid, _root_sign(hsm, row.label)) for row in usable.values()]
+
+
+def _signs(hsm: Signing, row: RootKeyRow) -> bool:
+    """Say whether a root key works still. Raises Refused where the HSM holds another key under its label."""
+    info = hsm.info(row.label)
+    if info.state == ACTIVE and info.public != row.point:
+        raise Refused("trust.another_key", label=row.label)
+    return info.state == ACTIVE
 
 
 def _root_sign(hsm: Signing, label: str) -> Sign:

@@ -14,7 +14,7 @@ from issuer import database, errors, outbox
 from issuer.trust import ca, setup, signers, status, trust_list
 from issuer.trust.port import KeyExists, KeyInfo
 from issuer.trust.setup import AgencyName, Roots
-from issuer.trust.tables import RootKeyRow, SignerRow
+from issuer.trust.tables import RootKeyRow, SignerRow, TrustListRow
 
 NAMES = [AgencyName(HOME, "Ủy ban nhân dân tỉnh Thử"), AgencyName(OTHER, "Bộ Thử nghiệm")]
 INSTALLATION = AgencyName(HOME, "Trung tâm thẻ")
@@ -125,7 +125,7 @@ def test_a_threshold_that_cannot_be_met_is_refused(register: Register, roots: Ro
 
 def test_two_of_three_roots_sign_and_one_alone_does_not(register: Register) -> None:
     with database.transaction(register.factory) as session:
-        for row in session.query(RootKeyRow):
+        for row in (*session.query(RootKeyRow), *session.query(TrustListRow)):
             session.delete(row)
     keys = LocalKeys()
     keys.made = {label: one for label, one in register.keys.made.items() if not label.startswith("root-")}
