@@ -25,11 +25,11 @@ from issuer.cards.personalise import Done, Job, Outcome, begun_as
 from issuer.cards.plan import Act
 from issuer.cards.profiles import THEMO, CardProfile
 from issuer.cards.read_back import Mismatch
-from issuer.cards.states import BLOCKED, IN_THE_MAKING, Form
+from issuer.cards.states import Form
 from issuer.cards.tables import Card, CardCertificate, CardUpdate, CardUpdateCause, CardUpdateStep
 from issuer.cards.talk import KeysLost, OtherCard, Talk
 from issuer.cards.update_acts import UPDATE_ACTS, Renewal, UpdateWork, is_the_card
-from issuer.cards.update_plan import UPDATABLE, Cause, Part, What, Why, plan_for_update
+from issuer.cards.update_plan import Cause, Part, What, Why, plan_for_update, require_updatable
 from issuer.cards.workspace import Subject
 from issuer.database import SessionFactory
 from issuer.days import local_day
@@ -60,7 +60,7 @@ def start(
     """Take the update of a card: a new one, or one that was torn. Raises Conflict while another station is at it."""
     with database.transaction(factory) as session:
         now = clock()
-        row = order(session, actor, card_id, now, jobs)
+        row = order(session, actor, card_id, now)
         card = lifecycle.find(session, card_id, locked=True)
         token = journal.lease(session, card, now)
         profile = profile or profiles.named(begun_as(session, card.id) or THEMO.name)
@@ -68,6 +68,7 @@ def start(
         renewal = Renewal(row.id, tuple(map(Part, row.parts)), tuple((str(label), int(kvn)) for label, kvn in sets))
         label, serial = renewal.masters[-1][0], card.stock_serial or ""
         subject = Subject(card.id, card.uuid, card.person_id, serial, "", label)
+        _open_job(jobs, row, card)  # after all that may refuse: the HSM does not roll back
     work = UpdateWork(factory, hsm, actor, subject, plan_for_update(profile, renewal.parts), renewal, token, clock)
     return Job(work, lambda job, _: _drive(job, work))
 
@@ -96,9 +97,13 @@ def order(
         journal.require_free(card, now)
         _extend(session, row, card, causes, now)
         audit.append(session, actor, "card.update_extended", str(card.uuid), _told(row.id, causes), now)
+    _open_job(jobs, row, card)
+    return row
+
+
+def _open_job(jobs: Allocating | None, row: CardUpdate, card: Card) -> None:
     if jobs is not None:
         jobs.allocate(str(row.id), bytes.fromhex(card.stock_serial or ""))
-    return row
 
 
 def may_be_updated(context: Context) -> None:
@@ -109,11 +114,7 @@ def may_be_updated(context: Context) -> None:
         raise Refused("cards.no_chip", card=str(card.uuid))
     if card.expires_on < local_day(context.now):
         raise Refused("cards.expired", card=str(card.uuid))
-    if card.state in BLOCKED:
-        raise Refused("updates.blocked", card=str(card.uuid))
-    if card.state not in UPDATABLE:
-        code = "cards.not_encoded" if card.state in IN_THE_MAKING else "updates.ended"
-        raise Refused(code, card=str(card.uuid))
+    require_updatable(card)
 
 
 def _is_overtaken(session: Session, row: CardUpdate, causes: Iterable[Cause], now: datetime) -> bool:
@@ -201,11 +202,15 @@ def _failed(job: Job, work: UpdateWork, why: str) -> Refused:
 
 
 def _finish(work: UpdateWork) -> Done:
-    """From here on the register says what the card bears, in one transaction; doors follow with the next trust list."""
+    """From here on the register says what the card bears, in one transaction; doors follow with the next trust list.
+
+    Raises Refused for a card that was blocked or ended meanwhile: the update stays open.
+    """
     now, renewal = work.clock(), work.renewal
     with database.transaction(work.factory) as session:
         work.journal.hold(session.connection())
         card = lifecycle.find(session, work.subject.card_id, locked=True)
+        require_updatable(card)
         row = session.get_one(CardUpdate, renewal.update_id)
         signed, contents = signed_anew(session, row.id), work.contents()
         if Part.STATEMENTS in renewal.parts:

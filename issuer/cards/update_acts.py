@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import select
 
@@ -18,18 +19,22 @@ from issuer import database
 from issuer.cards import acts, journal, lifecycle, renewed
 from issuer.cards.acts import Facts
 from issuer.cards.journal import Journal
-from issuer.cards.open_updates import CERTIFICATES, LABELS
+from issuer.cards.open_updates import CERTIFICATES, LABELS, pending_certificates
 from issuer.cards.plan import Act, Plan, Step
 from issuer.cards.profiles import needs_pin
 from issuer.cards.read_back import Expected, Mismatch, as_door
-from issuer.cards.tables import PersonalisationStep
+from issuer.cards.renewed import Renewed
+from issuer.cards.tables import CardUpdateStep, PersonalisationStep
 from issuer.cards.talk import CARD, CHALLENGE_BYTES, Channel, OtherCard, Talk, get_object, plain
-from issuer.cards.update_plan import Part
+from issuer.cards.update_plan import Part, require_updatable
 from issuer.cards.workspace import Subject, Workspace
 from issuer.database import SessionFactory
 from issuer.errors import Refused
 from issuer.policy import Actor
+from issuer.trust import revocation
+from issuer.trust.crl import CrlReason
 from issuer.trust.port import Hsm
+from issuer.trust.revocation import Certificate
 
 FORMER = "former"
 
@@ -122,19 +127,32 @@ def _new_admin_key(work: UpdateWork, step: Step) -> Talk[Facts]:
 
 
 def _sign_anew(work: UpdateWork, step: Step) -> Talk[Facts]:
-    """Sign what is due and keep it: at the centre, while the card that it is for waits in the reader."""
+    """Sign what is due and keep it: at the centre, while the card that it is for waits in the reader.
+
+    The transaction that signs also notes what it signed: whoever blocks the card from then on finds its new
+    certificates. One blocked before is refused.
+    """
     job, parts = work.renewal.update_id, work.renewal.parts
     with database.transaction(work.factory) as session:
         work.journal.hold(session.connection())
         card = lifecycle.find(session, work.subject.card_id, locked=True)
+        require_updatable(card)
+        unused = [Certificate(*one) for one in pending_certificates(session, card.id)]  # of a try that broke off here
+        revocation.mark(session, unused, CrlReason.SUPERSEDED, work.clock())
         query = select(PersonalisationStep.facts).where(PersonalisationStep.job == card.id)
         facts = session.scalar(query.where(PersonalisationStep.name == Act.MESSAGING_KEY))
         point = bytes.fromhex(facts["point"]) if facts else None
         trust = acts.trust_of(session)
         made = renewed.sign(session, work.hsm, work.plan.profile, card, parts, point, trust, work.clock())
         journal.keep_objects(session, job, made.contents, journal.UPDATING)
+        signed = _facts_of(made)
+        session.get_one(CardUpdateStep, (job, step.name)).facts = signed
     work.keep_contents(made.contents)
     yield from ()
+    return signed
+
+
+def _facts_of(made: Renewed) -> dict[str, Any]:
     certificates = [[one.slot, one.issuer_label, one.serial, one.not_after.isoformat()] for one in made.certificates]
     return {LABELS: {str(what): label for what, label in made.labels.items()}, CERTIFICATES: certificates}
 

@@ -26,9 +26,10 @@ from cardlink.piv.tables import (
 from cardlink.statements.trust import KeyState
 from issuer.cards.plan import Act, Plan, Step, write_of
 from issuer.cards.profiles import CardProfile
-from issuer.cards.states import CardState
+from issuer.cards.states import BLOCKED, IN_THE_MAKING, CardState
 from issuer.cards.tables import Card, CardCertificate
 from issuer.days import local_day
+from issuer.errors import Refused
 from issuer.trust import ca, masters
 from issuer.trust.tables import AuthorityRow, CardMasterRow, SignerRow
 
@@ -210,6 +211,15 @@ def parts_of(causes: Iterable[Cause]) -> tuple[Part, ...]:
     """What an update renews for these causes, in the order in which it is done."""
     found = {part for cause in causes for part in _PARTS[cause.what]}
     return tuple(part for part in Part if part in found)
+
+
+def require_updatable(card: Card) -> None:
+    """Raise Refused for a card that does not count as it stands: blocked, out of use, or not encoded yet."""
+    if card.state in BLOCKED:
+        raise Refused("updates.blocked", card=str(card.uuid))
+    if card.state not in UPDATABLE:
+        code = "cards.not_encoded" if card.state in IN_THE_MAKING else "updates.ended"
+        raise Refused(code, card=str(card.uuid))
 
 
 def plan_for_update(profile: CardProfile, parts: Collection[Part]) -> Plan:

@@ -14,6 +14,7 @@ from issuer import database
 from issuer.cards import update
 from issuer.cards.personalise import Done
 from issuer.cards.run import run
+from issuer.errors import Conflict
 from issuer.trust import compromise
 from issuer.trust.port import HsmError
 from issuer.trust.sim import Allocator
@@ -42,6 +43,12 @@ def test_a_station_updates_what_was_opened_by_the_allocator_and_cannot_come_back
     with pytest.raises(HsmError) as refused:
         bring()
     assert refused.value.code == "hsm.not_allocated"
+    first = update.start(centre.factory, centre.hsm, ENCODER, card.id, centre.clock)
+    with Client(centre.process.socket, Role.ALLOCATOR, PIN) as client, pytest.raises(Conflict, match="job_taken"):
+        update.start(centre.factory, centre.hsm, ENCODER, card.id, centre.clock, Allocator(client))
+    with pytest.raises(HsmError) as still:  # a start that was refused has opened nothing
+        run(blank.connect(), first, silent)
+    assert still.value.code == "hsm.not_allocated"
     with (
         Client(centre.process.socket, Role.ALLOCATOR, PIN) as client,
         database.transaction(centre.factory) as session,

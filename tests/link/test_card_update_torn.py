@@ -5,7 +5,8 @@ from datetime import timedelta
 
 import pytest
 from card_office import ADMIN, ENCODER, HOME, Blank, Centre, open_centre, silent
-from sqlalchemy import select, update
+from sqlalchemy import event, select, update
+from sqlalchemy.orm import Session
 
 from cardlink.check.path import verify_card_certificate
 from cardlink.check.readback import check_chuid
@@ -29,6 +30,7 @@ from issuer.cards.profiles import THEMO, THEMO_VCI, CardProfile
 from issuer.cards.run import run
 from issuer.cards.tables import Card, CardCertificate, CardUpdate
 from issuer.cards.update_plan import Cause, What, Why
+from issuer.errors import Refused
 from issuer.trust import compromise, masters
 from issuer.trust.crl import CrlReason
 from issuer.trust.revocation_tables import RevokedCertificate
@@ -202,6 +204,69 @@ def test_a_card_blocked_while_it_is_torn_has_its_new_certificates_on_the_list_to
     assert bring(centre, card, blank.connect()) == Done(card.id, card.uuid)
     assert listed(centre, new) == {CrlReason.REMOVE_FROM_CRL}
     assert {row.serial for row in certificates(centre, card).values()} == set(new)
+
+
+def go_on(job: personalise.Job, connection: Connection, following: object) -> None:
+    """Drive a job to its end."""
+    while isinstance(following, personalise.Send):
+        following = job.advance(connection.transmit(following.apdu))
+
+
+@pytest.mark.parametrize("step", ["sign-anew", "look"])
+@pytest.mark.parametrize("is_revoked", [False, True])
+def test_a_card_blocked_or_revoked_on_the_reader_ends_with_no_certificate_that_counts(
+    centre: Centre, step: str, *, is_revoked: bool
+) -> None:
+    card, blank = centre.active()
+    before = certificates(centre, card)
+    fell(centre, before["9E"].issuer_label)
+    job = updates.start(centre.factory, centre.hsm, ENCODER, card.id, centre.clock)
+    connection, following = blank.connect(), job.advance(None)
+    while step == "look" and isinstance(following, personalise.Send) and following.step != step:
+        following = job.advance(connection.transmit(following.apdu))
+    with database.transaction(centre.factory) as session:
+        blocking.block(session, centre.hsm, ENCODER, card.id, BlockReason.STOLEN, centre.clock())
+        if is_revoked:
+            blocking.revoke(session, centre.hsm, ENCODER, card.id, "mất cắp", centre.clock())
+    with pytest.raises(Refused, match=r"updates\.ended" if is_revoked else r"updates\.blocked"):
+        go_on(job, connection, following)
+    with database.reading(centre.factory) as session:
+        assert updates.find_open(session, card.id) is not None
+        new = [serial for _, serial, _ in updates.pending_certificates(session, card.id)]
+    why = {CrlReason.KEY_COMPROMISE if is_revoked else CrlReason.CERTIFICATE_HOLD}
+    assert {one.serial for one in certificates(centre, card).values()} == {one.serial for one in before.values()}
+    assert listed(centre, [one.serial for one in before.values()]) == why
+    assert (len(new), listed(centre, new)) == ((len(THEMO.slots), why) if step == "look" else (0, set()))
+    if not is_revoked:
+        with database.transaction(centre.factory) as session:
+            blocking.unblock(session, centre.hsm, ENCODER, card.id, centre.clock())
+        assert bring(centre, card, blank.connect()) == Done(card.id, card.uuid)
+
+
+def test_certificates_signed_by_a_station_that_died_before_it_noted_the_step_are_known(centre: Centre) -> None:
+    card, blank = centre.active()
+    fell(centre, certificates(centre, card)["9E"].issuer_label)
+    job = updates.start(centre.factory, centre.hsm, ENCODER, card.id, centre.clock)
+    connection, following = blank.connect(), job.advance(None)
+
+    class Died(BaseException):
+        """The process is gone."""
+
+    def die(_: Session) -> None:
+        raise Died
+
+    event.listen(centre.factory, "after_commit", die)  # of what was signed
+    try:
+        with pytest.raises(Died):
+            go_on(job, connection, following)
+    finally:
+        event.remove(centre.factory, "after_commit", die)
+    with database.reading(centre.factory) as session:
+        lost = [serial for _, serial, _ in updates.pending_certificates(session, card.id)]
+    assert len(lost) == len(THEMO.slots)
+    assert bring(centre, card, blank.connect()) == Done(card.id, card.uuid)
+    assert listed(centre, lost) == {CrlReason.SUPERSEDED}
+    assert not {one.serial for one in certificates(centre, card).values()} & set(lost)
 
 
 @pytest.fixture(scope="module")
