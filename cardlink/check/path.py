@@ -115,9 +115,10 @@ def find_anchor(
     """Find the anchor that issued this certificate: by name first, then by signature.
 
     One key may stand there by several certificates, of roots that follow each other: one that is in its time is taken
-    before the others.
+    before the others. One that cannot be held against this certificate, by a key of another kind, does not hide the
+    next one of its name.
     """
-    named = False
+    named, refused = False, None
     found: tuple[Anchor, x509.Certificate] | None = None
     for anchor in anchors:
         try:
@@ -128,7 +129,8 @@ def find_anchor(
             continue
         named = True
         if not is_authority(authority):
-            return Refused(Reason.WRONG_CERTIFICATE, "anchor is no certification authority")
+            refused = refused or Refused(Reason.WRONG_CERTIFICATE, "anchor is no certification authority")
+            continue
         try:
             if not isinstance(certificate.signature_hash_algorithm, _HASHES):
                 return Refused(Reason.UNSUPPORTED_ALGORITHM, "hash of the certificate's signature")
@@ -136,12 +138,15 @@ def find_anchor(
         except InvalidSignature:
             continue
         except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-            return Refused(Reason.UNSUPPORTED_ALGORITHM, str(error))
+            refused = refused or Refused(Reason.UNSUPPORTED_ALGORITHM, str(error))
+            continue
         if check_times(authority, now) is None:
             return anchor, authority
         found = found or (anchor, authority)
     if found is not None:
         return found
+    if refused is not None:
+        return refused
     if named:
         return Refused(Reason.FORGED_STATEMENT, "certificate is not signed by the anchor it names")
     if certificate.subject == certificate.issuer:

@@ -1,5 +1,6 @@
 """Cards checked by certificate (PKI-CAK): the path to an anchor, the purpose, the scope, the answer."""
 
+import itertools
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -8,8 +9,10 @@ from uuid import UUID
 import pytest
 from card_certificates import AGENCY, anchor, authority, authority_name, certificate, point, trust_with
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import BasicConstraints, CertificateBuilder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from statement_vectors import at, load, private_key, public_key, sign_with
@@ -17,7 +20,7 @@ from statement_vectors import at, load, private_key, public_key, sign_with
 from cardlink.check.cache import CredentialCache
 from cardlink.check.card import VerifiedCard, check_certificate, check_credential
 from cardlink.check.evidence import Answer, CertificateEvidence, CredentialEvidence
-from cardlink.check.path import CardCertificate, verify_card_certificate
+from cardlink.check.path import CardCertificate, load_certificate, verify_card_certificate
 from cardlink.statements.bundle import Mechanism
 from cardlink.statements.card import read_card_credential
 from cardlink.statements.challenge import door_challenge_digest
@@ -121,6 +124,16 @@ def test_of_two_authorities_with_one_name_the_one_that_signed_is_found() -> None
     namesake = certificate("stranger", "stranger", profiles.ISSUING, NOW, subject=authority_name("ca"))
     trust = trust_with(FILE, anchor(namesake), anchor(authority("ca", NOW)))
     assert isinstance(verify_card_certificate(_own(), trust, NOW), CardCertificate)
+
+
+def test_a_namesake_with_a_key_of_another_kind_does_not_hide_the_one_that_signed() -> None:
+    key, name = rsa.generate_private_key(65537, 2048), load_certificate(authority("ca", NOW)).subject
+    made = CertificateBuilder(name, name, key.public_key(), 1, NOW - timedelta(days=1), NOW + timedelta(days=9))
+    made = made.add_extension(BasicConstraints(ca=True, path_length=0), critical=True)
+    namesake = anchor(made.sign(key, hashes.SHA256()).public_bytes(Encoding.DER))
+    for anchors in itertools.permutations([namesake, anchor(authority("ca", NOW))]):
+        assert isinstance(verify_card_certificate(_own(), trust_with(FILE, *anchors), NOW), CardCertificate)
+    assert _refused(_own(), trust_with(FILE, namesake)) is Reason.UNSUPPORTED_ALGORITHM
 
 
 @pytest.mark.parametrize("agency", ["H50", "H4", "H49.01.03"])
