@@ -7,6 +7,8 @@ that somebody else has kept; from there on a new key vouches, and what the old o
 from dataclasses import dataclass
 from datetime import datetime
 
+from sqlalchemy.orm import Session
+
 from issuer import database
 from issuer.audit import checkpoints, note, tree
 from issuer.audit import log as audit
@@ -58,7 +60,8 @@ def compromised(
     """Stop the key, hold the log against the last believed checkpoint, let a new key vouch from there.
 
     `kept`: that checkpoint, from elsewhere; without it the newest one of ours from before `since`, by default now.
-    Raises Refused where the log does not fit it: the key is stopped, and somebody has to look. May be run again.
+    Raises Refused where the log does not fit it: the key is stopped, and somebody has to look. May be run again: the
+    key is never believed further than it was after the run before.
     """
     require_anywhere(actor, Action.KEYS_MANAGE)
     if not is_audit_key(factory, label):
@@ -77,6 +80,7 @@ def compromised(
     with database.transaction(factory) as session:
         if info is not None:
             checkpoints.add_key(session, info, installation, now)
+        last, since = _earlier(session, label, last, since)
         withdrawn = checkpoints.bury(session, label, last, since)
         facts = {"use": checkpoints.USE, "replaced_by": made, "since": since.isoformat(), "withdrawn": len(withdrawn)}
         facts |= {"last_size": last.size, "last_root": last.root.hex()}
@@ -85,6 +89,16 @@ def compromised(
     with database.reading(factory) as session:
         keys = checkpoints.keys(session)
     return Buried(label, made, last, since, tuple(withdrawn), tuple(keys), first)
+
+
+def _earlier(session: Session, label: str, last: Last, since: datetime) -> tuple[Last, datetime]:
+    """Up to where and when a key is believed: for one that is dead already, never further than before."""
+    row = session.get_one(AuditKeyRow, label)
+    if row.dead_since is None or row.last_size is None:
+        return last, since
+    if row.last_size < last.size:
+        last = Last(row.last_size, row.last_root or b"")
+    return last, min(since, row.dead_since)
 
 
 def _last(factory: SessionFactory, kept: str | None, since: datetime) -> Last:

@@ -3,10 +3,11 @@
 import os
 import subprocess
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from card_office import ADMIN, HOME
+from card_office import ADMIN, HOME, open_centre
 from key_drill import KeyRoom, open_key_room, right_now, within
 from token_office import open_token_centre
 from typed import typed
@@ -147,6 +148,31 @@ def test_a_log_that_does_not_fit_the_kept_checkpoint_stops_the_key_and_no_more(r
     assert "alone, not for" in room.type(
         "keys", "compromised", "card-H38-1", "--checkpoint", str(tmp_path / "kept.txt"), code=1
     )
+
+
+def test_a_dead_key_is_never_believed_further_by_another_run(tmp_path: Path) -> None:
+    with open_centre(tmp_path) as centre:
+
+        def run(known_good_until: datetime | None = None) -> audit_key.Buried:
+            checkpoints.make(centre.factory, centre.hsm, centre.clock())
+            centre.clock.pass_by(timedelta(hours=1))
+            return audit_key.compromised(
+                centre.factory, centre.ceremony, ADMIN, label, HOME, centre.clock(), known_good_until
+            )
+
+        checkpoints.make(centre.factory, centre.hsm, centre.clock())
+        centre.clock.pass_by(timedelta(hours=1))
+        theft = centre.clock()
+        with database.transaction(centre.factory) as session:
+            label = checkpoints.active_label(session) or ""
+            log.append(session, ADMIN, "test", "row", {}, centre.clock())
+        first = run(theft)
+        assert len(first.withdrawn) == 1
+        again = run()
+        assert (again.last, again.since) == (first.last, theft)
+        assert set(first.keys) <= set(again.keys)
+        earlier = run(theft - timedelta(days=1))
+        assert (earlier.last.size, earlier.since) == (0, theft - timedelta(days=1))
 
 
 def test_a_pkcs11_device_signs_checkpoints_likewise(tmp_path: Path) -> None:
