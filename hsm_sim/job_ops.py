@@ -9,12 +9,14 @@ from typing import Any
 from cardlink.gp.loading import make_card_pin
 from hsm_sim.core import Hsm, Peer, Spec, Target, no_key
 from hsm_sim.errors import BadRequest, Denied, NoSuchKey, NotAllocated
-from hsm_sim.meter import TELLING_PINS
+from hsm_sim.meter import DAY_S, TELLING_PINS
 from hsm_sim.policy import Op
 from hsm_sim.sessions import CardSession
 from hsm_sim.store import Job, State
 
 JOB_MAX_CHARS = 64
+JOB_OPEN_S = 30 * DAY_S
+"""How long an allocated job is open at most: not every card that is begun is done, and nobody ends the job of such."""
 PIN_WINDOW_S = 900
 """How long a PIN may be told after the allocator has let it."""
 
@@ -30,9 +32,15 @@ def check_claim(hsm: Hsm, job: str, kdd: bytes) -> Job | None:
         raise NotAllocated(f"job {job} was not allocated")
     if known is not None and known.is_ended:
         raise NotAllocated(f"job {job} has ended")
+    if known is not None and _is_over(known, hsm.clock_s()) and hsm.has_allocator:
+        raise NotAllocated(f"job {job} has ended: it was allocated too long ago")
     if known is not None and known.kdd and known.kdd != kdd:
         raise Denied(f"job {job} belongs to another card")
     return known
+
+
+def _is_over(job: Job, now_s: float) -> bool:
+    return 0 < job.open_until <= now_s
 
 
 def bind_job(hsm: Hsm, job: str, kdd: bytes) -> None:
@@ -53,9 +61,10 @@ def bind_job(hsm: Hsm, job: str, kdd: bytes) -> None:
 def _allocate(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> None:
     """Open a job for one card: the one named, or where none is, the first it is used with.
 
-    Again for an open one: nothing more; one that has ended is opened again.
+    Again for an open one: it stays open for as long from then on; one that has ended is opened again.
     """
     job, kdd = args
+    until = int(hsm.clock_s()) + JOB_OPEN_S
     if not 1 <= len(job) <= JOB_MAX_CHARS or not job.isprintable() or " " in job:
         raise BadRequest(f"a job has 1 to {JOB_MAX_CHARS} characters and no blank")
 
@@ -63,15 +72,16 @@ def _allocate(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> None:
         known = state.jobs.get(job)
         if known is not None and kdd and known.kdd and known.kdd != kdd:
             raise Denied(f"job {job} belongs to another card")
-        return known is not None and known.is_allocated and not known.is_ended and (known.kdd == kdd or not kdd)
+        if known is None or not known.is_allocated or known.is_ended or known.open_until < until - DAY_S:
+            return False
+        return known.kdd == kdd or not kdd
 
     def open_job(state: State) -> State:
         if is_there(state):
             return state
         known = state.jobs.get(job, Job(b"", b""))
-        return replace(
-            state, jobs={**state.jobs, job: replace(known, kdd=kdd or known.kdd, is_allocated=True, is_ended=False)}
-        )
+        opened = replace(known, kdd=kdd or known.kdd, is_allocated=True, is_ended=False, open_until=until)
+        return replace(state, jobs={**state.jobs, job: opened})
 
     if not is_there(hsm.state):
         hsm.change(open_job)

@@ -59,7 +59,8 @@ class Job:
     """What is known of one personalisation job: its card, once there was one, and the PIN made for it until it is told.
 
     `is_allocated`: opened by the role that allocates jobs. `pin_until`: until when that role lets its PIN be told (UTC
-    seconds). `is_ended`: no channel is opened for it any more, its PIN may still be told.
+    seconds). `is_ended`: no channel is opened for it any more, its PIN may still be told. `open_until`: the same from
+    then on (UTC seconds) without anybody's word; 0: never, for jobs of before that was kept.
     """
 
     kdd: bytes
@@ -67,6 +68,7 @@ class Job:
     is_allocated: bool = False
     pin_until: int = 0
     is_ended: bool = False
+    open_until: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,8 @@ TABLES: dict[str, _Table] = {
     "keys": _Table(_key_row, _read_key),
     "pins": _Table(lambda one: [one.salt, one.digest, one.tries, str(one.role)], _read_pin),
     "jobs": _Table(
-        lambda one: [one.kdd, one.pin, one.is_allocated, one.pin_until, one.is_ended], lambda _, row: Job(*row)
+        lambda one: [one.kdd, one.pin, one.is_allocated, one.pin_until, one.is_ended, one.open_until],
+        lambda _, row: Job(*row),
     ),
     "caps": _Table(lambda one: [one.per_second, one.per_day], lambda _, row: Cap(*row)),
     "counts": _Table(lambda one: [one.total, one.day, one.today], lambda _, row: Count(*row)),

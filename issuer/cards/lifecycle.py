@@ -123,8 +123,15 @@ def allocate(
 
     The status stands at suspended until the card is handed over, so that one lost on the way opens nothing. `jobs`
     opens the card's job in the HSM, where card keys work only for jobs that were opened by another role than uses them.
+    With it, a card that is allocated and still waits to be encoded gets its job opened again: there it ends by itself.
     """
     request = _request(session, request_id)
+    if jobs is not None and request.state == CardState.ALLOCATED:
+        waiting = _waiting_chip(session, request, serial)
+        if waiting is not None:
+            guards.another_person_encodes(context_of(session, actor, waiting, now))
+            _open_job(session, jobs, actor, waiting, now)
+            return waiting
     step_request(session, actor, request, Event.ALLOCATE, now, {"serial": serial})
     person = guards.person_is_fresh(session, request.person_id, now)
     form = Form(request.form)
@@ -156,10 +163,23 @@ def allocate(
     session.add(card)
     session.flush()
     status.set_status(session, hsm, card.id, Status.SUSPENDED, now)
-    if jobs is not None and item is not None:
-        jobs.allocate(str(card.id), bytes.fromhex(item.serial))
-    _note(session, actor, "card.allocated", card.uuid, now, {"request": str(request.id), "serial": card.stock_serial})
+    _open_job(session, jobs, actor, card, now)
     return card
+
+
+def _waiting_chip(session: Session, request: CardRequest, serial: str | None) -> Card | None:
+    """The card that was allocated for a request and is not encoded yet, of this blank where one is named."""
+    wanted = [Card.request_id == request.id, Card.state == CardState.ALLOCATED, Card.stock_serial.is_not(None)]
+    if serial is not None:
+        wanted.append(Card.stock_serial == serial)
+    return session.scalars(select(Card).where(*wanted)).one_or_none()
+
+
+def _open_job(session: Session, jobs: Allocating | None, actor: Actor, card: Card, now: datetime) -> None:
+    if jobs is not None and card.stock_serial is not None:
+        jobs.allocate(str(card.id), bytes.fromhex(card.stock_serial))
+    facts = {"request": str(card.request_id), "serial": card.stock_serial}
+    _note(session, actor, "card.allocated", card.uuid, now, facts)
 
 
 def print_card(session: Session, hsm: Signing, actor: Actor, card_id: uuid.UUID, now: datetime) -> Card:

@@ -246,7 +246,7 @@ class Allocating(Protocol):
     def allocate(self, job: str, kdd: bytes = b"") -> None:
         """Open a job for one card: the one with this key diversification data, else the first that it is used with.
 
-        Again for the same job: nothing more.
+        Again for the same job: it stays open for longer, since a job ends by itself in time.
         """
 
     def allow_pin(self, job: str) -> None:

@@ -178,6 +178,9 @@ def test_a_card_made_without_the_allocator_is_not_encoded(room: KeyRoom) -> None
     with pytest.raises(HsmError) as refused:
         room.centre.encode(made.id, blank.connect())
     assert refused.value.code == "hsm.not_allocated"
+    assert as_allocator(room, "cards", "allocate", str(request.id)) == str(made.uuid)
+    room.centre.encode(made.id, blank.connect())
+    assert room.centre.card(made.id).state == "encoded"
 
 
 def test_the_allocator_signs_nothing_and_opens_no_channel(room: KeyRoom) -> None:

@@ -10,6 +10,7 @@ from hsm_world import KDD, PINS, SECRET, HsmWorld
 
 from hsm_sim.core import Hsm, Peer
 from hsm_sim.errors import BadRequest, Capped, Denied, HsmError, KeyExists, NoSuchKey, NotAllocated
+from hsm_sim.job_ops import JOB_OPEN_S
 from hsm_sim.keys import STEPS, KeyInfo, KeyState, Role
 from hsm_sim.log import Log
 from hsm_sim.meter import DAY_S, TELLING_PINS, Cap, Count, Meter
@@ -314,6 +315,37 @@ def test_a_job_that_has_ended_keeps_its_pin_until_it_is_told_or_forgotten(world:
         hsm.call(USER, "open_session", [told, *opening])
     assert hsm.call(USER, "reveal_pin", [told]) == "483920"
     assert not hsm.state.jobs
+    hsm.close()
+
+
+def test_a_job_that_nobody_ends_is_over_after_a_month_and_opened_again_by_the_allocator(world: World) -> None:
+    hsm = world.open()
+    hsm.call(OFFICER, "set_pin", ["allocator", "allocator-1"])
+    hsm.call(OFFICER, "load_transport", ["batch", bytes(16), bytes(16), bytes(16)])
+    allocator = Peer(Role.ALLOCATOR, 0)
+    (old,) = with_pins(hsm, 1)  # of before an end was kept
+    hsm.call(allocator, "allocate", ["job", KDD])
+    first, generation = hsm.state.jobs["job"].open_until, hsm.state.generation
+    assert first == int(world.clock.now_s) + JOB_OPEN_S
+    hsm.call(allocator, "allocate", ["job", KDD])
+    assert hsm.state.generation == generation  # not written for a few seconds more
+    opening = ["transport", "batch", KDD, 0x30, bytes(8), bytes(29), 0x33, 256]
+
+    def is_open(job: str) -> None:
+        with pytest.raises(BadRequest):  # the card's answer, which is none, is looked at
+            hsm.call(USER, "open_session", [job, *opening])
+
+    world.clock.now_s = first - 1
+    is_open("job")
+    world.clock.now_s = first
+    hsm = world.killed(hsm)
+    with pytest.raises(NotAllocated, match="too long ago"):
+        hsm.call(USER, "open_session", ["job", *opening])
+    is_open(old)
+    hsm.call(allocator, "allocate", ["job", b""])
+    is_open("job")
+    assert hsm.state.jobs["job"].open_until == first + JOB_OPEN_S
+    assert hsm.call(USER, "status", [])[2] == 1
     hsm.close()
 
 
