@@ -37,6 +37,8 @@ from hsm_sim.store import PinRecord, State, Store
 PERSONS = "persons"
 """The setting that says how many persons an operation for several takes."""
 FAR_S = 1 << 53
+TEXT_MAX_CHARS = 160
+"""How long a text of a request is in the log."""
 _ACTIVE = KeyState.ACTIVE
 _OPS: dict[str, Op] = {str(op): op for op in Op}
 
@@ -247,7 +249,7 @@ class Hsm:
         subject = what = ""
         try:
             target = spec.target(self, peer, args)
-            subject = target.subject
+            subject = _logged(target.subject)
             policy.check(peer.role, op, target.use)
             if agreed is None and policy.is_for_several(op, target.use) and self.persons_needed > 1:
                 raise NeedsQuorum(f"{op} takes {self.persons_needed} persons")
@@ -257,7 +259,7 @@ class Hsm:
             elif spec.counted is not None:
                 cap = self.state.caps.get(spec.counted.label, spec.counted.cap)
                 self._meter.take(spec.counted, peer.client, 1, cap)
-            what = spec.what(args)
+            what = _logged(spec.what(args))
         except HsmError as error:
             subject = subject or (str(args[0])[:64] if args else "")
             self.log.append(peer.name, peer.uid, op, error.code, subject, what)
@@ -311,6 +313,13 @@ class Hsm:
             return replace(state, keys={**state.keys, label: key})
 
         self.change(add)
+
+
+def _logged(text: str) -> str:
+    """A text as it stands in the log: of a long one both ends, since a label that is counted stands at one of them."""
+    if len(text) <= TEXT_MAX_CHARS:
+        return text
+    return f"{text[: TEXT_MAX_CHARS // 2]}…{text[1 - TEXT_MAX_CHARS // 2 :]}"
 
 
 def no_key(hsm: Hsm, peer: Peer, args: list[Any]) -> Target:

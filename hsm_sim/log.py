@@ -13,6 +13,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from json.encoder import encode_basestring as quoted
@@ -312,17 +313,26 @@ class Log:
         return any(one.public == public for one in scan_log(self._path).changes)
 
     def _flush_loop(self) -> None:
-        while not self._closing:
-            self._dirty.wait()
+        """Flush what was written and seal it, until the end; or until a flush fails, after which nothing is done."""
+        is_owing = False
+        while not (self._closing or self._failed):
+            self._dirty.wait(SEAL_EVERY_S if is_owing else None)
             time.sleep(FLUSH_WAIT_S)
             self._dirty.clear()
-            try:
-                if not self._closing and time.monotonic() - self._sealed_at_s >= SEAL_EVERY_S:
-                    self.seal()
-                    self._dirty.clear()
+            if not self._closing and time.monotonic() - self._sealed_at_s >= SEAL_EVERY_S:
+                is_owing = not self._seal_if_it_fits()
+                self._dirty.clear()
+            with suppress(LogFull):
                 self.flush()
-            except LogFull:
-                return
+
+    def _seal_if_it_fits(self) -> bool:
+        """A disk that is full for a moment ends neither the flushing nor the seals that follow."""
+        try:
+            self.seal()
+        except LogFull:
+            log.warning("hsm log has no room for a seal")
+            return False
+        return True
 
     def close(self) -> Head:
         """Flush, stop the flusher and close the file."""

@@ -2,16 +2,20 @@
 
 import json
 import os
+import threading
 import time
+from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519
 from hsm_world import SECRET, HsmWorld
 
 from hsm_sim.__main__ import main
 from hsm_sim.core import Hsm, Peer
-from hsm_sim.errors import Denied, LogBroken, LogFull, SessionLost
+from hsm_sim.errors import Denied, HsmError, LogBroken, LogFull, SessionLost
 from hsm_sim.keys import Role
 from hsm_sim.log import Log, scan_log
 
@@ -173,6 +177,84 @@ def test_a_line_reaches_the_disk_by_itself_soon(tmp_path: Path, monkeypatch: pyt
         while not synced and time.monotonic() < begun + 2:
             time.sleep(0.001)
         assert synced, "no fsync within two seconds"
+
+
+def test_a_seal_that_found_no_room_is_made_up_for_and_the_flushing_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused, synced, path = [0.0], [0], tmp_path / "log"
+    write, sync = os.write, os.fsync
+
+    def write_no_seal(file: int, data: bytes) -> int:
+        if b',"seal","ok",' in data:
+            refused.append(time.monotonic())
+            raise OSError(28, "No space left on device")
+        return write(file, data)
+
+    def note(file: int) -> None:
+        sync(file)
+        synced.append(os.fstat(file).st_size)
+
+    def wait_for(what: Callable[[], bool]) -> None:
+        end_s = time.monotonic() + 5
+        while not what() and time.monotonic() < end_s:
+            time.sleep(0.002)
+        assert what()
+
+    monkeypatch.setattr("os.write", write_no_seal)
+    monkeypatch.setattr("os.fsync", note)
+    monkeypatch.setattr("hsm_sim.log.SEAL_EVERY_S", 0.05)
+    key = ed25519.Ed25519PrivateKey.generate()
+    with Log(path) as log:
+        log.seal_with(key)
+        log.append("user", 0, "sign", "do", "key", "")
+        wait_for(lambda: len(refused) > 3)  # it tries again though nobody writes, and does not run in a circle
+        assert all(later - sooner > 0.04 for sooner, later in pairwise(refused))
+        log.append("user", 0, "sign", "do", "key", "")
+        wait_for(lambda: synced[-1] == path.stat().st_size)
+        monkeypatch.setattr("os.write", write)
+        sealed = log.head.count + 1
+        wait_for(lambda: log.head.count == sealed)
+    assert scan_log(path, seal_key=key.public_key().public_bytes_raw()).unsealed == 0
+
+
+def test_after_a_failed_flush_the_flusher_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    def flushers() -> set[threading.Thread]:
+        return {one for one in threading.enumerate() if one.name == "log-flush"}
+
+    before = flushers()
+    monkeypatch.setattr("os.fsync", fail)
+    log = Log(tmp_path / "log")
+    (mine,) = flushers() - before
+    log.append("user", 0, "sign", "do", "key", "")
+    mine.join(5)
+    assert not mine.is_alive()
+
+
+def test_texts_of_any_length_leave_short_lines_and_their_uses_are_counted(world: HsmWorld) -> None:
+    """Who fills the last line with a text of his own does not decide whether the HSM starts again."""
+    hsm = world.open()
+    batch = "batch " + "é" * 58  # the longest label
+    hsm.call(OFFICER, "load_transport", [batch, b"a" * 16, b"b" * 16, b"c" * 16])
+    before = len(entries(world.log_path))
+    for peer, op, args in (
+        (OFFICER, "generate", ["{" * 10_000, "ec-p256", "card", [], [0, 0, 0], True]),
+        (USER, "generate", ["\0" * 10_000, "ec-p256", "card", [], [0, 0, 0], True]),
+        (OFFICER, "load_transport", ["\N{PILE OF POO}" * 10_000, b"a" * 16, b"b" * 16, b"c" * 16]),
+        (OFFICER, "load_component", ["{" * 10_000, 1, 2, bytes(range(32))]),
+        *((USER, "open_session", ["{" * 64, "transport", batch, bytes(size), 0, b"", b"", 0x33, 256])
+          for size in (10, 45, 50, 60, 3916)),
+    ):  # fmt: skip
+        with pytest.raises(HsmError):
+            hsm.call(peer, op, args)
+    assert len(entries(world.log_path)) > before + 9
+    assert max(len(line) for line in world.log_path.read_bytes().splitlines()) < 2500
+    uses = scan_log(world.log_path).uses
+    assert sum(number for (label, client, _), number in uses.items() if (label, client) == (batch, "user/1000")) == 5
+    hsm.close()
 
 
 def test_a_disk_that_fails_to_sync_stops_the_hsm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

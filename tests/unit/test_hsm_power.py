@@ -149,3 +149,27 @@ def test_a_store_with_zeros_over_its_newest_frames_is_older_than_its_log(cut: Cu
     world.store_path.write_bytes(raw[:early] + bytes(len(raw) - early))
     with pytest.raises(StoreSealed, match="older than its log"):
         world.open()
+
+
+@pytest.mark.parametrize("ends_with", ["operation", "seal", "stop"])
+@pytest.mark.parametrize("text", ["{", "x", "é"])
+def test_last_lines_of_any_length_are_read_whole(tmp_path: Path, text: str, ends_with: str) -> None:
+    for length in (1, 60, *range(7900, 8200, 25), 40_000):
+        path = tmp_path / f"{length}.log"
+        with Log(path) as log:
+            log.append("user", 0, "open_session", "do", text * length, text * length)
+            if ends_with == "seal":
+                log.append("hsm", 0, "seal", "ok", "", "")
+            elif ends_with == "stop":
+                log.append("hsm", 0, "stop", "ok", "", text * length)
+        wanted = Ending.STOPPED if ends_with == "stop" else Ending.KILLED
+        assert last_ending(path, path.stat().st_size, 0) is wanted
+        Log(path).close()
+
+
+def test_last_lines_that_are_no_lines_are_said_to_be_broken(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    for raw in (b"{\n", b"[]\n", b'{"e":[]}\n', b"\xff\xff\n", b'{"e":["hsm",0,"stop","ok"]}\n'):
+        path.write_bytes(raw)
+        with pytest.raises(LogBroken, match="none of a log"):
+            last_ending(path, len(raw), 0)
