@@ -72,6 +72,8 @@ def add_to(parsers: Any, help_of: Callable[[str], str], lang: str) -> None:
     add.add_argument("person_role", choices=[str(one) for one in Role], help=help_of("person-role"))
     add.add_argument("--new-pin-file", type=Path, required=True, help=help_of("new-pin-file"))
     command("remove-person", _remove_person, Role.SO, "name")
+    anew = command("set-pin", _set_pin, Role.SO, "name")
+    anew.add_argument("--new-pin-file", type=Path, required=True, help=help_of("new-pin-file"))
     needed = command("persons-needed", _persons_needed, Role.SO)
     needed.add_argument("number", type=int, metavar=help_of("NUMBER"), help=help_of("persons-needed"))
     command("proposals", _proposals, Role.SO)
@@ -190,6 +192,10 @@ def _persons(args: argparse.Namespace) -> int:
 def _add_person(args: argparse.Namespace) -> int:
     pin = read_once(None, args.new_pin_file, "new-pin")
     return _agreed(args, Op.ADD_PERSON, [args.name, args.person_role, pin])
+
+
+def _set_pin(args: argparse.Namespace) -> int:
+    return _agreed(args, Op.SET_PIN, [args.name, read_once(None, args.new_pin_file, "new-pin")])
 
 
 def _remove_person(args: argparse.Namespace) -> int:

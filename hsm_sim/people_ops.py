@@ -25,6 +25,8 @@ def _set_pin(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> None:
     """A new PIN for a person; the persons that bear a role's name are made with their first one."""
     name, pin = args
     record = hsm.state.pins.get(name)
+    if record is None and name not in set(Role):
+        raise BadRequest(f"no person {name[:32]}", "person.none")
     role = record.role if record is not None and record.role is not None else _role(name)
     made = make_pin_record(role, pin, hsm.random)
     hsm.change(lambda state: replace(state, pins={**state.pins, name: made}))

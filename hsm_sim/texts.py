@@ -61,7 +61,8 @@ HELP: Mapping[str, tuple[str, str]] = {
     "add-person": ("thêm một người được đăng nhập", "let one more person log in"),
     "remove-person": ("không cho một người đăng nhập nữa", "let a person log in no more"),
     "person-role": ("vai trò: so, user, auditor hoặc allocator", "role: so, user, auditor or allocator"),
-    "new-pin-file": ("tệp chứa PIN của người mới", "file with the new person's PIN"),
+    "set-pin": ("đặt PIN mới cho một người và mở khóa PIN", "give a person a new PIN, which unlocks it"),
+    "new-pin-file": ("tệp chứa PIN mới của người đó", "file with that person's new PIN"),
     "proposals": ("việc đang chờ đủ người đồng ý", "what waits for persons"),
     "approve": ("đồng ý một việc đang chờ", "agree to what waits"),
     "load-component": (
@@ -201,8 +202,10 @@ HINTS: Mapping[str, tuple[str, str]] = {
     "no-file": ("kiểm tra đường dẫn và quyền của tệp", "check the path and the file's mode"),
     "error": ("xem nhật ký của HSM", "see the HSM's log"),
     "pin-locked": (
-        "khởi động lại HSM với --set-pins và PIN mới trong bí mật",
-        "start the HSM again with --set-pins and new PINs in the secret",
+        "nhờ một người giữ khóa đặt PIN mới: hsm-sim set-pin; khi không còn người giữ khóa nào vào được: "
+        "khởi động lại với --set-pins và PIN mới trong tệp bí mật (không dùng được với --shares)",
+        "let an officer set a new PIN: hsm-sim set-pin; where no officer can log in any more: start again "
+        "with --set-pins and new PINs in the secret (not with --shares)",
     ),
     "log-full": ("tăng --log-max-bytes hoặc dọn ổ đĩa", "raise --log-max-bytes or free the disk"),
     "log-broken": (

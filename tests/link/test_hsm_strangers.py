@@ -165,6 +165,8 @@ ROWS: list[tuple[str, tuple[str, ...]]] = [
     ("person.name", ("add-person", *SO, "a/b", "so", "--new-pin-file", "./so.pin")),
     ("person.taken", ("add-person", *SO, "user", "so", "--new-pin-file", "./so.pin")),
     ("person.none", ("remove-person", *SO, "Nobody")),
+    ("person.none", ("set-pin", *SO, "Nobody", "--new-pin-file", "./user.pin")),
+    ("pin.length", ("set-pin", *SO, "auditor", "--new-pin-file", "./short.pin")),
     ("person.officers", ("remove-person", *SO, "so")),
     ("persons.range", ("persons-needed", *SO, "7")),
     ("denied", ("proposals", "--socket", "./open.sock", "--as", "user", "--pin-file", "./user.pin")),
@@ -325,3 +327,14 @@ def test_who_stops_a_command_that_waits_reads_one_sentence(room: Room) -> None:
     assert waiting.returncode == 1
     assert told.splitlines()[-2].startswith("hsm-sim: error: đã dừng theo yêu cầu")
     assert "Traceback" not in told
+
+
+def test_a_locked_pin_is_opened_by_what_the_hint_says(room: Room, capsys: pytest.CaptureFixture[str]) -> None:
+    auditor = ("status", "--socket", "./open.sock", "--as", "auditor", "--pin-file")
+    for _ in range(10):
+        assert main(room.say(*auditor, "./wrong.pin")) == 1
+    capsys.readouterr()
+    assert main(["--lang", "en", *room.say(*auditor, "./wrong.pin")]) == 1
+    assert "let an officer set a new PIN: hsm-sim set-pin;" in capsys.readouterr().err
+    assert main(room.say("set-pin", *SO, "auditor", "--new-pin-file", "./user.pin")) == 0
+    assert main(room.say(*auditor, "./user.pin")) == 0
