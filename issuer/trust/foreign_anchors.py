@@ -134,7 +134,7 @@ def _require_foreign(session: Session, found: x509.Certificate, agency: str) -> 
             raise Refused("anchor.ours", label=row.label)
     agencies.get(session, agency)
     for signer in session.scalars(select(SignerRow).where(SignerRow.use == "card")):
-        if any(covers(prefix, agency) for prefix in signer.scope):
+        if any(covers(prefix, agency) or covers(agency, prefix) for prefix in signer.scope):
             raise Refused("anchor.own_agency", agency=agency, label=signer.label)
 
 

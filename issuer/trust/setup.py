@@ -22,11 +22,11 @@ from issuer.audit import log as audit
 from issuer.audit.tables import AuditKeyRow, AuditRow
 from issuer.database import SessionFactory
 from issuer.errors import Conflict, Refused
-from issuer.policy import Action, Actor, require_anywhere
+from issuer.policy import Action, Actor, covers, require_anywhere
 from issuer.trust import authorities, ca, key_labels, masters, publication, signers, status, trust_list
 from issuer.trust.authorities import Draft, point_of
 from issuer.trust.port import Ceremony, KeyExists, KeyInfo, Signing
-from issuer.trust.tables import AuthorityRow, RootKeyRow, SignerRow
+from issuer.trust.tables import AuthorityRow, ForeignAnchorRow, RootKeyRow, SignerRow
 
 EC, AES = "ec-p256", "aes-256"
 SIGNS_FOR = timedelta(days=4 * 365)
@@ -131,6 +131,7 @@ def init(
         raise Refused("trust.bad_threshold", keys=roots.keys, threshold=roots.threshold)
     named = {agency.code: agency.name for agency in agencies}
     with database.reading(factory) as session:
+        _require_ours(session, named)
         wanted = _missing(session, installation.code, tuple(named), roots)
         used = key_labels.known(session)
     keys: list[_Key] = []
@@ -145,6 +146,7 @@ def init(
         authorities.require_paths(session, certified, now)
 
     def change(session: Session, signing: Signing) -> None:
+        _require_ours(session, named)
         if _missing(session, installation.code, tuple(named), roots) != wanted:
             raise Conflict("trust.made_meanwhile")
         for key in keys:
@@ -171,6 +173,15 @@ def load_transport(
     require_anywhere(actor, Action.KEYS_MANAGE)
     hsm.load_transport(label, *keys)
     audit.append(session, actor, "key.transport_loaded", label, {}, now)
+
+
+def _require_ours(session: Session, codes: Iterable[str]) -> None:
+    """Raise Refused for an agency whose cards a foreign authority issues: nobody could tell its cards from ours."""
+    anchors = session.scalars(select(ForeignAnchorRow).order_by(ForeignAnchorRow.name)).all()
+    for code in codes:
+        for one in anchors:
+            if covers(one.agency_code, code) or covers(code, one.agency_code):
+                raise Refused("anchor.foreign_agency", agency=code, name=one.name, foreign=one.agency_code)
 
 
 def _missing(session: Session, installation: str, codes: Sequence[str], roots: Roots | None) -> list[Wanted]:

@@ -18,7 +18,7 @@ from cardlink.statements.refusal import Reason, Refused
 from cardlink.statements.trust import Profile, Trust, accept_trust_list
 from issuer import database, errors
 from issuer.registry.tables import Agency
-from issuer.trust import ca, foreign_anchors, profiles, trust_list
+from issuer.trust import ca, foreign_anchors, profiles, setup, trust_list
 
 THEM = "F01"
 UUID = bytes(15) + b"\x01"
@@ -31,7 +31,7 @@ LATER = NOW + timedelta(hours=1)
 def register(tmp_path: Path) -> Register:
     made = open_register(tmp_path)
     with database.transaction(made.factory) as session:
-        for code in (THEM, f"{HOME}.09"):
+        for code in (THEM, f"{THEM}.07", f"{HOME}.09"):
             session.add(Agency(code=code, name="Cơ quan bạn", short_name="Bạn", kind="unit", scheme=1))
     Room(made)
     return made
@@ -113,6 +113,32 @@ def test_our_own_authorities_and_agencies_are_not_foreign(register: Register) ->
             add(register, agency=agency)
     with pytest.raises(errors.NotFound, match="unknown"):
         add(register, agency="F99")
+
+
+def test_an_agency_below_which_we_sign_is_not_foreign(register: Register) -> None:
+    with database.transaction(register.factory) as session:
+        for code in ("X01", "X01.05"):
+            session.add(Agency(code=code, name="Cơ quan trên", short_name="Trên", kind="unit", scheme=1))
+    init(register, "X01.05")
+    with pytest.raises(errors.Refused, match="own_agency"):
+        add(register, agency="X01")
+
+
+@pytest.mark.parametrize("code", [THEM, f"{THEM}.07"])
+def test_an_agency_whose_cards_a_foreign_authority_issues_gets_no_keys_of_ours(register: Register, code: str) -> None:
+    add(register, agency=f"{THEM}.07" if code == THEM else THEM)
+    labels = set(register.keys.made)
+    with pytest.raises(errors.Refused, match="foreign_agency"):
+        init(register, code)
+    assert set(register.keys.made) == labels
+    foreign_anchors.remove(register.factory, register.keys, ADMIN, "bạn", LATER)
+    init(register, code)
+
+
+def init(register: Register, code: str) -> None:
+    """`issuer keys init` for one more agency."""
+    own, more = setup.AgencyName(HOME, "Sở"), [setup.AgencyName(code, "Cơ quan bạn")]
+    setup.init(register.factory, register.keys, ADMIN, own, more, None, 12, LATER, lambda _: None)
 
 
 def test_a_name_or_a_key_is_there_once(register: Register) -> None:
