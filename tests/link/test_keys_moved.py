@@ -112,7 +112,7 @@ def test_a_file_that_was_changed_is_refused(room: KeyRoom) -> None:
     spoilt.write_text(moved.to_text())
     with agreeing(room):
         told = room.type("keys", "unwrap", str(spoilt), "--with", "kek-1", code=1)
-    assert "the enciphered key does not open" in told
+    assert "cannot be opened with that key-encryption key" in told
     assert "another" not in {one.label for one in room.centre.hsm.keys()}  # noqa: SIM118 - a call
 
 
