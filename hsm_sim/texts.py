@@ -152,8 +152,8 @@ ERRORS: Mapping[str, tuple[str, str]] = {
     "no-such-key": ("không có khóa này, hoặc khóa không dùng được lúc này", "no such key, or it does not work now"),
     "not-exportable": ("khóa này không được tạo để mang đi", "this key was not made to leave"),
     "bad-wrapping": (
-        "khóa mã hóa này không mở được: đã bị sửa, hoặc mã hóa bằng khóa khác",
-        "the enciphered key does not open: it was changed, or enciphered under another key",
+        "không mở được khóa nhận vào bằng khóa mã hóa khóa đã nêu: đã bị sửa, hoặc mã hóa bằng khóa mã hóa khóa khác",
+        "what came in cannot be opened with that key-encryption key: it was changed, or enciphered under another one",
     ),
     "wrong-key": (
         "mở được, nhưng không phải khóa đã nêu: khác loại, khác độ dài hoặc khác giá trị kiểm tra",
@@ -231,8 +231,8 @@ HINTS: Mapping[str, tuple[str, str]] = {
         "that a key may leave is said when it is made; replace this one by a new key at the new place",
     ),
     "bad-wrapping": (
-        "so giá trị kiểm tra của khóa mã hóa ở hai nơi; lấy lại tệp",
-        "compare the check values of the key-encryption key at both places; get the file again",
+        "xem có đúng khóa mã hóa khóa và giá trị kiểm tra của khóa ấy ở hai nơi có giống nhau không; rồi lấy lại tệp",
+        "see that it is the right key-encryption key, with one check value at both places; then get the file again",
     ),
     "wrong-key": ("hỏi nơi gửi: loại khóa và giá trị kiểm tra", "ask who sent it: kind of key and check value"),
     "zeroised": ("dựng lại từ bản sao lưu: hsm-sim restore", "restore a backup: hsm-sim restore"),

@@ -8,6 +8,8 @@ import pytest
 from card_register import ADMIN, HOME, NOW, Register, open_register
 from signing_keys import LocalKeys
 
+from hsm_sim import texts
+from issuer import messages
 from issuer.errors import Refused
 from issuer.trust import moving
 from issuer.trust.moving import MovedKey
@@ -77,3 +79,9 @@ def test_a_file_that_says_something_else_than_the_register_is_refused(
 def test_a_signing_key_without_its_public_half_is_refused(register: Register) -> None:
     with pytest.raises(Refused, match=r"keys\.bad_moved_key"):
         receive(register, replace(file_of(register, CARD), label="new", check=b""))
+
+
+def test_a_key_encryption_key_has_one_name_and_is_not_what_fails_to_open() -> None:
+    files = [Path(texts.__file__), *Path(messages.__file__).parent.glob("*.vi.toml")]
+    for text in (file.read_text("utf-8") for file in files):
+        assert text.count("khóa mã hóa") == text.count("khóa mã hóa khóa")
