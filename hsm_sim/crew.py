@@ -3,11 +3,10 @@
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from typing import TypeVar
 
 PART_MIN = 8
-"""Handing over a part takes as long as two or three signatures: shorter ones are not worth it."""
+"""Waking a thread takes as long as two or three signatures: for fewer it is not worth it."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -21,27 +20,29 @@ class Crew:
         self._others = ThreadPoolExecutor(max(1, self._count - 1), "hsm-crew")
 
     def each(self, act: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-        """What `act` gives for each item, in their order. Raises what it raises, once nobody works on the batch."""
-        parts = min(self._count, len(items) // PART_MIN)
-        if parts < 2:
+        """What `act` gives for each item, in their order. Raises what it raises, once nobody works on the batch.
+
+        Everybody takes the next item that nobody has taken: a thread that wakes late finds less to do, or nothing.
+        """
+        others = min(self._count, len(items) // PART_MIN) - 1
+        if others < 1:
             return [act(item) for item in items]
-        ends = [len(items) * number // parts for number in range(parts + 1)]
-        shares = [items[begin:end] for begin, end in pairwise(ends)]
+        done: dict[int, Result] = {}
+        open_items = iter(enumerate(items))  # shared: taking the next one is a single step of the interpreter
 
-        def work(share: Sequence[Item]) -> list[Result]:
-            return [act(item) for item in share]
+        def work() -> None:
+            for place, item in open_items:
+                done[place] = act(item)
 
-        handed_over = [self._others.submit(work, share) for share in shares[1:]]
+        handed_over = [self._others.submit(work) for _ in range(others)]
         try:
-            results = work(shares[0])
+            work()
         finally:
-            rest = [future.exception() for future in handed_over]
-        for error in rest:
+            errors = [future.exception() for future in handed_over if not future.cancel()]
+        for error in errors:
             if error is not None:
                 raise error
-        for future in handed_over:
-            results += future.result()
-        return results
+        return [done[place] for place in range(len(items))]
 
     def close(self) -> None:
         """Let the threads go."""

@@ -23,18 +23,27 @@ def test_each_item_is_done_once_and_in_order(processors: int, count: int) -> Non
 
 def test_a_long_batch_is_shared_and_a_short_one_is_not() -> None:
     crew, together = Crew(2), threading.Barrier(2, timeout=10)
-    first = {0, 32}
 
-    def act(item: int) -> str:
-        if item in first:
-            together.wait()
+    def meet(item: int) -> str:
+        if item < 2:
+            together.wait()  # the first two items are done at the same time, or not at all
         return threading.current_thread().name
 
-    names = crew.each(act, range(64))
-    assert len(set(names[:32])) == len(set(names[32:])) == 1
-    assert names[0] != names[63]
-    first.clear()
-    assert set(crew.each(act, range(2 * PART_MIN - 1))) == {threading.current_thread().name}
+    names = crew.each(meet, range(64))
+    assert names[0] != names[1]
+    assert len(set(names)) == 2
+    alone = crew.each(lambda _: threading.current_thread().name, range(2 * PART_MIN - 1))
+    assert set(alone) == {threading.current_thread().name}
+    crew.close()
+
+
+def test_nobody_waits_for_a_thread_that_is_busy_with_something_else() -> None:
+    crew, go_on = Crew(2), threading.Event()
+    busy = threading.Thread(target=crew.each, args=(lambda _: go_on.wait(10), range(64)))
+    busy.start()
+    assert crew.each(abs, range(64)) == list(range(64))
+    go_on.set()
+    busy.join()
     crew.close()
 
 
