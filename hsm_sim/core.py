@@ -37,6 +37,7 @@ from hsm_sim.store import PinRecord, State, Store
 PERSONS = "persons"
 """The setting that says how many persons an operation for several takes."""
 FAR_S = 1 << 53
+INT_MAX_BITS = 64
 TEXT_MAX_CHARS = 160
 """How long a text of a request is in the log."""
 _ACTIVE = KeyState.ACTIVE
@@ -226,7 +227,7 @@ class Hsm:
         if spec is None or len(args) != len(spec.types):
             raise BadRequest(f"no operation {name!r:.40} with {len(args)} arguments")
         for index, types in enumerate(spec.types):
-            if type(args[index]) not in types:
+            if type(args[index]) not in types or (type(args[index]) is int and args[index].bit_length() > INT_MAX_BITS):
                 raise BadRequest(f"{name}: argument of type {type(args[index]).__name__}")
         return spec
 

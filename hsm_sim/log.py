@@ -253,8 +253,11 @@ class Log:
             reason = f"{written} of {len(line)} bytes could be written"
         except OSError as error:
             reason = error.strerror or str(error)
-        os.ftruncate(self._file, size_bytes)
-        os.lseek(self._file, size_bytes, os.SEEK_SET)
+        try:
+            os.ftruncate(self._file, size_bytes)
+            os.lseek(self._file, size_bytes, os.SEEK_SET)
+        except OSError as error:
+            self._failed = error.strerror or str(error)  # half a line stands there: a restart takes it away
         raise LogFull(reason)
 
     def flush(self) -> Head:

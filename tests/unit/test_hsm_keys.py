@@ -214,6 +214,8 @@ def test_every_operation_has_a_row_in_both_tables() -> None:
         ("random", [True]),
         ("random", [0]),
         ("random", [4097]),
+        ("random", [1 << 64]),
+        ("unwrap", [10**5000, b""]),
         ("sign_many", ["k", "card", [b"", 1]]),
         ("sign_many", ["k", "card", [b""] * 4097]),
         ("generate", ["x", "ec-p256", "card", [1], [0, 0, 0], True]),

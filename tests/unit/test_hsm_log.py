@@ -1,5 +1,6 @@
 """The log: a line before each operation, a chain that shows every change, and no operation without it."""
 
+import errno
 import json
 import os
 import threading
@@ -296,3 +297,27 @@ def test_the_command_checks_the_chain_and_the_stores_anchor(
     assert main(["verify-log", "--log", str(world.log_path)]) == 0  # whole in itself
     assert main(arguments) == 1
     assert "log-broken" in capsys.readouterr().err
+
+
+def test_half_a_line_that_cannot_be_taken_back_ends_the_log_until_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "log"
+    with Log(path) as log:
+        log.append("user", 0, "sign", "do", "key", "")
+        whole = path.read_bytes()
+        with monkeypatch.context() as broken:
+            broken.setattr(os, "write", lambda file, line: os.pwrite(file, line[:10], len(whole)))
+            broken.setattr(os, "ftruncate", _refuse)
+            with pytest.raises(LogFull, match="10 of"):
+                log.append("user", 0, "sign", "do", "key", "")
+        with pytest.raises(LogFull, match="Input/output error"):
+            log.append("user", 0, "sign", "do", "key", "")
+        assert path.read_bytes() == whole + path.read_bytes()[len(whole) :][:10]
+    with Log(path) as log:
+        log.append("user", 0, "sign", "do", "key", "")
+    assert scan_log(path).head.count >= 2
+
+
+def _refuse(*_: object) -> None:
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
