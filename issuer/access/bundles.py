@@ -155,9 +155,7 @@ def _people(session: Session, door_id: uuid.UUID) -> Mapping[int, list[uuid.UUID
     return named
 
 
-def _cards(
-    session: Session, people: set[uuid.UUID], now: datetime
-) -> dict[uuid.UUID, tuple[wire.HolderCard, ...]]:
+def _cards(session: Session, people: set[uuid.UUID], now: datetime) -> dict[uuid.UUID, tuple[wire.HolderCard, ...]]:
     """The cards with a chip that each of these people holds; people without one are left out."""
     rows = session.execute(
         select(Card.person_id, Card.uuid, Card.key_hash)

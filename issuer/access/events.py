@@ -210,9 +210,7 @@ def _insert(session: Session, door: Door, new: Sequence[_Sent], now: datetime) -
     session.execute(insert(DoorEvent), rows)
 
 
-def _keep_head(
-    session: Session, door: Door, head: _Head, *, is_alone: bool, tail: Acknowledged, now: datetime
-) -> None:
+def _keep_head(session: Session, door: Door, head: _Head, *, is_alone: bool, tail: Acknowledged, now: datetime) -> None:
     said = head.said
     time = datetime.fromtimestamp(said.time_s, UTC)
     held = session.get(DoorHead, (door.id, door.enrolment, said.boot))

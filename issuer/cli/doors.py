@@ -139,9 +139,7 @@ def list_rules(context: typer.Context, door: DoorName) -> None:
 
 
 @rule_app.command("remove", help="cli.doors.rule.remove")
-def remove_rule(
-    context: typer.Context, rule: Annotated[int, typer.Argument(help="cli.doors.rule.number")]
-) -> None:
+def remove_rule(context: typer.Context, rule: Annotated[int, typer.Argument(help="cli.doors.rule.number")]) -> None:
     """Take a rule away and publish the door's bundle."""
     desk = desk_of(context)
     with database.transaction(desk.factory) as session:

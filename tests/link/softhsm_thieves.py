@@ -142,6 +142,7 @@ def memory_of(pid: int) -> Iterator[bytes]:
                 with suppress(OSError):  # pages of a device
                     yield memory.read(end - begin)
 
+
 TAKER = """
 import sys
 import pkcs11

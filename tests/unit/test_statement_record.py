@@ -1,6 +1,5 @@
 """Door records, heads and receipts (F9, F13)."""
 
-
 import pytest
 from statement_vectors import load, public_key, raw, read_key, rows, sign_with
 
