@@ -34,7 +34,7 @@ from issuer.policy import Actor
 from issuer.policy import Role as Office_role
 from issuer.registry import photos
 from issuer.registry.tables import Person, RecordState
-from issuer.trust.sim import Sim
+from issuer.trust.sim import Allocator, Sim
 
 AGENCY = AGENCIES[0]
 VERIFY_URL = "http://127.0.0.1/v"
@@ -64,6 +64,7 @@ class Centre:
     factory: SessionFactory
     client: Client
     hsm: Sim
+    jobs: Allocator
     folder: Path
     poke: Path
     people: int = field(default=0)
@@ -116,7 +117,9 @@ class Centre:
         with database.transaction(self.factory) as session:
             lifecycle.approve(session, APPROVER, request.id, now())
         with database.transaction(self.factory) as session:
-            return lifecycle.allocate(session, self.hsm, ENCODER, request.id, serial.upper(), VERIFY_URL, now())
+            return lifecycle.allocate(
+                session, self.hsm, ENCODER, request.id, serial.upper(), VERIFY_URL, now(), self.jobs
+            )
 
     def job(self, card: Card) -> personalise.Job:
         """The personalisation of an allocated card."""
@@ -183,8 +186,13 @@ def open_centre() -> Iterator[Centre]:
             settings = config.load(office.place.config, {})
             engine = database.engine(settings)
             try:
-                with Client(settings.hsm_socket, Role.USER, held["user-pin"].decode().strip()) as client:
+                user, allocator = (
+                    Client(settings.hsm_socket, role, held[f"{role}-pin"].decode().strip())
+                    for role in (Role.USER, Role.ALLOCATOR)
+                )
+                with user, allocator:
+                    hsm, jobs = Sim(user), Allocator(allocator)
                     factory = database.session_factory(engine)
-                    yield Centre(office, supervisor, engine, factory, client, Sim(client), folder, settings.feed_poke)
+                    yield Centre(office, supervisor, engine, factory, user, hsm, jobs, folder, settings.feed_poke)
             finally:
                 engine.dispose()
