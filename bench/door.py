@@ -74,7 +74,7 @@ def run() -> bool:
         blank = centre.blank()
         with open_door(centre) as door:
             with open_card(blank) as chip:
-                _issue(centre, chip, blank.serial)
+                issue(centre, chip, blank.serial)
                 wait_until(lambda: isinstance(door.loop.tap(contactless(chip)).decision, Granted))
                 rows = in_size(door.loop, contactless(chip))
                 lengths = piv_answer_lengths(door.loop, chip)
@@ -169,7 +169,7 @@ def of_commit(loop: Loop, database: TimedDatabase, chip: ChipCard) -> list[Row]:
     ]
 
 
-def _issue(centre: Centre, chip: ChipCard, serial: str) -> None:
+def issue(centre: Centre, chip: ChipCard, serial: str) -> None:
     """Personalise the blank in this process and hand it over."""
     card = centre.allocated(serial)
     contact = Loopback(lambda apdu: chip.transmit(apdu, Interface.CONTACT))
