@@ -52,6 +52,7 @@ from issuer.trust.status import Position
 from issuer.trust.status_tables import StatusEntry
 
 WAIT_S = 20.0
+LOOK_EVERY_S = 0.01
 REMOVAL_S = 0.6
 """pcscd looks for removals every 400 ms; a card put in sooner would not be a new one to the door."""
 SETUP = users.local_administrator("root")
@@ -62,12 +63,16 @@ def right_now() -> datetime:
     return datetime.now(UTC)
 
 
-def within(seconds: float, what: Callable[[], bool]) -> None:
-    """Wait until it is so."""
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline, "not in time"
-        time.sleep(0.01)
+def within(seconds: float, what: Callable[[], bool], told: Callable[[], str] = lambda: "") -> None:
+    """Wait until it is so, for so many seconds of looking: one in which the whole machine stood still does not count.
+
+    `told` is what to show when it never came to be.
+    """
+    for _ in range(int(seconds / LOOK_EVERY_S)):
+        if what():
+            return
+        time.sleep(LOOK_EVERY_S)
+    assert what(), f"not in time\n{told()}"
 
 
 def answers(path: Path) -> bool:
@@ -190,14 +195,20 @@ class System:
     def _bring_up(self, start: Callable[[], Running]) -> None:
         before = len(self.told_by_door("started"))
         process = start().process
-        within(WAIT_S, lambda: process.poll() is not None or len(self.told_by_door("started")) > before)
-        assert process.poll() is None, self.supervisor.output("door").read_text(encoding="utf-8")
+
+        def output() -> str:
+            return self.supervisor.output("door").read_text(encoding="utf-8", errors="replace")
+
+        within(WAIT_S, lambda: process.poll() is not None or len(self.told_by_door("started")) > before, output)
+        assert process.poll() is None, output()
 
     def told_by_door(self, event: str) -> list[dict[str, object]]:
         """Every line of this kind of the door's process, over all its lives."""
         output = self.supervisor.output("door")
         lines = output.read_text(encoding="utf-8", errors="replace").splitlines() if output.exists() else []
-        told = [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
+        # what a killed life could not end stands before the next one's first words, in the same line
+        starts = [line.rfind('{"event"') for line in lines]
+        told = [json.loads(line[at:]) for line, at in zip(lines, starts, strict=True) if at >= 0 and line.endswith("}")]
         return [one for one in told if one["event"] == event]
 
     def serve(self, reader: VirtualReader, name: str, image: Path) -> ServedCard:
