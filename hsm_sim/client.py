@@ -265,7 +265,7 @@ class Client(Connection):
 
     def sign(self, label: str, use: Use | str, data: bytes) -> bytes:
         """Sign: ES256 with SHA-256 inside, r and s of 32 bytes each; or Ed25519, 64 bytes."""
-        result: bytes = self.call(Op.SIGN, [label, str(use), data])
+        result: bytes = self.call_with(Op.SIGN, data, label, str(use))
         return result
 
     def sign_many(self, label: str, use: Use | str, data: Sequence[bytes]) -> list[bytes]:
@@ -275,7 +275,7 @@ class Client(Connection):
 
     def sign_digest(self, label: str, use: Use | str, digest: bytes) -> bytes:
         """Sign what is too long to be sent, by its SHA-256: ES256, keys of use `ca` alone."""
-        result: bytes = self.call(Op.SIGN_DIGEST, [label, str(use), digest])
+        result: bytes = self.call_with(Op.SIGN_DIGEST, digest, label, str(use))
         return result
 
     # --- the HSM itself
@@ -392,12 +392,12 @@ class Client(Connection):
 
     def wrap(self, session: int, apdu: bytes) -> bytes:
         """Protect one command APDU. Denied for commands that load secrets."""
-        result: bytes = self.call(Op.WRAP, [session, apdu])
+        result: bytes = self.call_with(Op.WRAP, apdu, session)
         return result
 
     def unwrap(self, session: int, answer: bytes) -> bytes:
         """Check and open the whole answer to the last command: data (after all GET RESPONSEs) and status word."""
-        result: bytes = self.call(Op.UNWRAP, [session, answer])
+        result: bytes = self.call_with(Op.UNWRAP, answer, session)
         return result
 
     def wrap_chain(self, session: int, apdus: Sequence[bytes]) -> list[bytes]:

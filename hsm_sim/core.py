@@ -38,6 +38,7 @@ PERSONS = "persons"
 """The setting that says how many persons an operation for several takes."""
 FAR_S = 1 << 53
 INT_MAX_BITS = 64
+ADMISSIONS_MAX = 4096
 TEXT_MAX_CHARS = 160
 """How long a text of a request is in the log."""
 _ACTIVE = KeyState.ACTIVE
@@ -84,6 +85,25 @@ class Spec(NamedTuple):
     """What it is counted as, where it uses no key and is capped nevertheless."""
 
 
+class _Admissions:
+    """What the policy lets one person do with a key, as long as the store is as it is; asked again after each change.
+
+    A key that works at some times only is asked about each time.
+    """
+
+    __slots__ = ("state", "targets")
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self.targets: dict[tuple[Op, Role, str] | None, Target] = {}
+
+    def remember(self, place: tuple[Op, Role, str] | None, target: Target) -> None:
+        """Let this target be found again; `place` is its operation, role and label, None where it has no such."""
+        terms = target.key.info.terms if target.key is not None else NO_TERMS
+        if place is not None and not (terms.not_before or terms.not_after) and len(self.targets) < ADMISSIONS_MAX:
+            self.targets[place] = target
+
+
 class Hsm:
     """Keys, log and store of one running HSM. Any thread may call."""
 
@@ -116,6 +136,7 @@ class Hsm:
         self._meter = Meter(store.state.counts, clock_s)
         for (label, client, day), uses in operation_log.uses.items():
             self._meter.recount(label, client, uses, day * DAY_S)
+        self._admissions = _Admissions(self.state)
         log_key.settle(self, self.change)
 
     @property
@@ -226,9 +247,10 @@ class Hsm:
         spec = self._specs.get(name) if isinstance(name, str) else None
         if spec is None or len(args) != len(spec.types):
             raise BadRequest(f"no operation {name!r:.40} with {len(args)} arguments")
-        for index, types in enumerate(spec.types):
-            if type(args[index]) not in types or (type(args[index]) is int and args[index].bit_length() > INT_MAX_BITS):
-                raise BadRequest(f"{name}: argument of type {type(args[index]).__name__}")
+        for types, given in zip(spec.types, args, strict=True):
+            kind = type(given)
+            if kind not in types or (kind is int and given.bit_length() > INT_MAX_BITS):
+                raise BadRequest(f"{name}: argument of type {kind.__name__}")
         return spec
 
     def check_request(self, op: Op, args: list[Any]) -> None:
@@ -249,11 +271,19 @@ class Hsm:
         """Find the target, ask the policy, count, log, and only then act."""
         subject = what = ""
         try:
-            target = spec.target(self, peer, args)
+            admissions = self._admissions
+            if admissions.state is not self._store.state:
+                admissions = self._admissions = _Admissions(self._store.state)
+            place = (op, peer.role, args[0]) if spec.target is by_label and agreed is None else None
+            target = admissions.targets.get(place)
+            if target is None:
+                target = spec.target(self, peer, args)
+                subject = _logged(target.subject)
+                policy.check(peer.role, op, target.use)
+                if agreed is None and policy.is_for_several(op, target.use) and self.persons_needed > 1:
+                    raise NeedsQuorum(f"{op} takes {self.persons_needed} persons")
+                admissions.remember(place, target)
             subject = _logged(target.subject)
-            policy.check(peer.role, op, target.use)
-            if agreed is None and policy.is_for_several(op, target.use) and self.persons_needed > 1:
-                raise NeedsQuorum(f"{op} takes {self.persons_needed} persons")
             if spec.uses is not None and target.key is not None:
                 info = target.key.info
                 self._meter.take(info, peer.client, spec.uses(args), self.state.caps.get(info.label))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hsm_sim.core import Hsm, Peer
 from hsm_sim.errors import BadRequest, Denied, HsmError
-from hsm_sim.frames import LOGIN, PROTOCOL, FrameSocket, Lookout
+from hsm_sim.frames import LOGIN, PROTOCOL, FrameSocket, Lookout, encode_frame, encode_tailed_frame
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,8 @@ class Server:
                 except HsmError as error:
                     frames.send(error.to_wire())
                 else:
-                    frames.send([True, result])
+                    is_bytes = type(result) is bytes
+                    frames.send_raw(encode_tailed_frame(result, True) if is_bytes else encode_frame([True, result]))
         except HsmError as error:
             log.warning("hsm closed a connection uid=%d reason=%s", uid, error)
             _tell(frames, error)
