@@ -1,15 +1,15 @@
 """The HSM's log: one line an operation, each line's hash over the line and the hash before it.
 
 A line is `{"n":..,"t":..,...}<TAB><SHA-256 in hex>`. It is written before the operation is done and reaches the disk at
-most 10 ms later: no log, no operation. Once a second, and at the end, a line seals what stands before it with the HSM's
-Ed25519 log key, so that nobody who can write the file alone can write it anew. The store keeps an anchor (where the log
-stood at the last change of the store), so that a log that was shortened does not pass. Anybody can check the chain.
+most 10 ms later: no log, no operation. While the HSM runs, zeros follow the last line (`hsm_sim/log_file.py`). Once a
+second, and at the end, a line seals what stands before it with the HSM's Ed25519 log key, so that nobody who can write
+the file alone can write it anew. The store keeps an anchor (where the log stood at the last change of the store), so
+that a log that was shortened does not pass. Anybody can check the chain.
 """
 
 import hashlib
 import json
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from hsm_sim.endings import Ending, booted_ms, last_ending
 from hsm_sim.errors import LogBroken, LogFull
 from hsm_sim.keys import REVEAL_PIN
+from hsm_sim.log_file import LogFile, end_of_lines
 from hsm_sim.seals import (
     CHANGED_MARK,
     LABELS,
@@ -101,8 +102,8 @@ def scan_log(
             _check_anchor(file.seek, file.read, begin)
         file.seek(size)
         for line in file:
-            if not line.endswith(b"\n") or b"\0" in line:  # zeros: pages that a power cut kept from the disk
-                torn = os.fstat(file.fileno()).st_size - size
+            if not line.endswith(b"\n") or b"\0" in line:  # room; or half a line, or pages that never reached the disk
+                torn = max(0, end_of_lines(file) - size)
                 break
             body, tail = line[:-HASH_TAIL_BYTES], line[-HASH_TAIL_BYTES:]
             before, last = last, hashlib.sha256(last + body).digest()
@@ -172,14 +173,13 @@ class Log:
         if anchor and anchor.count and not path.exists():
             raise LogBroken(f"the log {path} is missing", "log.missing")
         self._path = path
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._file = LogFile(path)
         try:
             scan = scan_log(path, anchor)
             ending = last_ending(path, scan.head.size_bytes, machine_start_ms(), is_torn=bool(scan.torn_bytes))
-            os.ftruncate(self._file, scan.head.size_bytes)
-            os.lseek(self._file, scan.head.size_bytes, os.SEEK_SET)
+            self._file.begin(scan.head.size_bytes)
         except BaseException:
-            os.close(self._file)
+            self._file.close()
             raise
         # a bare tuple: each line makes a new one, and a frozen dataclass takes longer than the line's hash
         self._place = scan.head.count, scan.head.size_bytes, scan.head.last_hash
@@ -211,62 +211,47 @@ class Log:
 
     def append(self, role: str, uid: int, op: str, outcome: str, subject: str, what: str) -> int:
         """Write one line and give its number. Raises LogFull when it cannot be written."""
-        return self._append(role, uid, op, outcome, subject, what)
-
-    def _append(
-        self,
-        role: str,
-        uid: int,
-        op: str,
-        outcome: str,
-        subject: str,
-        what: str = "",
-        signs: Callable[[int, bytes], bytes] | None = None,
-    ) -> int:
-        names = _names(role, uid, op, outcome)
+        texts = f"{_names(role, uid, op, outcome)},{quoted(subject)},{quoted(what)}"
         with self._lock:
-            before, size, last = self._place
-            count = before + 1
-            if signs is not None:
-                what = signs(before, last).hex()
-            body = f'{{"n":{count},"t":{self._clock_ms()},"e":[{names},{quoted(subject)},{quoted(what)}]}}'.encode()
-            digest = hashlib.sha256(last + body).digest()
-            line = b"%b\t%b\n" % (body, digest.hex().encode())
-            if self._failed:
-                raise LogFull(self._failed)
-            if size + len(line) > self._max_bytes:
-                raise LogFull(f"{size} of {self._max_bytes} bytes")
-            self._write(line, size)
-            self._place = count, size + len(line), digest
-            if signs is not None:
-                self._sealed_count = count
+            count = self._write(texts)
         if not self._dirty.is_set():
             self._dirty.set()
         return count
 
-    def _write(self, line: bytes, size_bytes: int) -> None:
-        """Write a whole line or leave the file as it was."""
+    def _append_signed(self, op: str, subject: str, signs: Callable[[int, bytes], bytes]) -> None:
+        """Write a line that signs what stands before it."""
+        names = _names("hsm", 0, op, "ok")
+        with self._lock:
+            count, _, last = self._place
+            self._sealed_count = self._write(f'{names},{quoted(subject)},"{signs(count, last).hex()}"')
+        self._dirty.set()
+
+    def _write(self, texts: str) -> int:
+        """Write one line, its texts in JSON, and give its number; for whoever holds the lock."""
+        count, size, last = self._place
+        count += 1
+        body = f'{{"n":{count},"t":{self._clock_ms()},"e":[{texts}]}}'.encode()
+        digest = hashlib.sha256(last + body).digest()
+        line = b"%b\t%b\n" % (body, digest.hex().encode())
+        if self._failed:
+            raise LogFull(self._failed)
+        after = size + len(line)
+        if after > self._max_bytes:
+            raise LogFull(f"{size} of {self._max_bytes} bytes")
         try:
-            written = os.write(self._file, line)
-            if written == len(line):
-                return
-            reason = f"{written} of {len(line)} bytes could be written"
+            self._file.put(line, size)
         except OSError as error:
-            reason = error.strerror or str(error)
-        try:
-            os.ftruncate(self._file, size_bytes)
-            os.lseek(self._file, size_bytes, os.SEEK_SET)
-        except OSError as error:
-            self._failed = error.strerror or str(error)  # half a line stands there: a restart takes it away
-        raise LogFull(reason)
+            raise LogFull(error.strerror or str(error)) from error
+        self._place = count, after, digest
+        return count
 
     def flush(self) -> Head:
         """Bring everything to the disk and give the head that is there."""
         head = self.head
         try:
-            os.fsync(self._file)
+            self._file.flush()
         except OSError as error:
-            # after a failed fsync nobody knows what is on the disk: nothing more is done until a restart has checked it
+            # after a failed flush nobody knows what is on the disk: nothing more is done until a restart has checked it
             self._failed = error.strerror or str(error)
             log.exception("hsm log cannot be flushed")
             raise LogFull(self._failed) from error
@@ -294,7 +279,7 @@ class Log:
             if sealer is None or self.head.count == self._sealed_count:
                 return
             self._sealed_at_s = time.monotonic()
-            self._append("hsm", 0, "seal", "ok", "", signs=lambda count, last: sealer.sign(sealed_bytes(count, last)))
+            self._append_signed("seal", "", lambda count, last: sealer.sign(sealed_bytes(count, last)))
 
     def change_key(self, key: ed25519.Ed25519PrivateKey, doubted_after: int | None) -> None:
         """Let the key that seals name the next one, which seals from here on; on the disk on return.
@@ -307,7 +292,7 @@ class Log:
                 raise LogBroken("this log has no key that seals it")
             subject = change_subject(key.public_key().public_bytes_raw(), doubted_after)
             signs = lambda count, last: sealer.sign(change_bytes(count, last, subject))  # noqa: E731 - as in seal
-            self._append("hsm", 0, "seal-key", "ok", subject, signs=signs)
+            self._append_signed("seal-key", subject, signs)
             self._sealer = key
         self.flush()
 
@@ -327,6 +312,8 @@ class Log:
                 self._dirty.clear()
             with suppress(LogFull):
                 self.flush()
+            with suppress(OSError):  # who needs the room will say that there is none
+                self._file.grow(self._place[1])
 
     def _seal_if_it_fits(self) -> bool:
         """A disk that is full for a moment ends neither the flushing nor the seals that follow."""
@@ -338,12 +325,15 @@ class Log:
         return True
 
     def close(self) -> Head:
-        """Flush, stop the flusher and close the file."""
-        head = self.flush()
+        """Flush, stop the flusher and close the file; who writes after that gets LogFull."""
         self._closing = True
         self._dirty.set()
         self._flusher.join()
-        os.close(self._file)
+        with self._lock:
+            head = self.flush()
+            self._failed = self._failed or "closed"
+            self._file.cut(head.size_bytes)
+        self._file.close()
         return head
 
     def __enter__(self) -> Self:

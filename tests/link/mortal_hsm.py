@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from hsm_sim.__main__ import main
+from hsm_sim.log_file import LogFile
 
 
 def let_die(op: str, at: int) -> None:
@@ -18,12 +19,12 @@ def let_die(op: str, at: int) -> None:
     mark = f',"{op}","do","'.encode()
     count, counted = 0, 0
 
-    def dying(real: Callable[..., Any], is_write: bool) -> Callable[..., Any]:
+    def dying(real: Callable[..., Any], puts_lines: bool = False) -> Callable[..., Any]:
         def call(*args: Any) -> Any:
             nonlocal count, counted
             done = real(*args)
             caller = threading.get_ident()  # what the log's flusher does meanwhile is not counted
-            if caller == counted or (is_write and not counted and mark in args[1]):
+            if caller == counted or (puts_lines and not counted and mark in args[1]):
                 counted, count = caller, count + 1
             if count == at:
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -31,7 +32,9 @@ def let_die(op: str, at: int) -> None:
 
         return call
 
-    os.write, os.pwrite, os.fsync = dying(os.write, True), dying(os.pwrite, False), dying(os.fsync, False)
+    for name in ("write", "pwrite", "fsync", "fdatasync"):
+        setattr(os, name, dying(getattr(os, name)))
+    LogFile.put = dying(LogFile.put, puts_lines=True)  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

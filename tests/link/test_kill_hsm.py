@@ -128,7 +128,6 @@ def assert_the_pin_is_known(system: System, card: Card, blank: Blank) -> None:
 
 
 def test_the_log_of_the_hsm_is_whole_over_all_its_lives(system: System) -> None:
-    log = system.folder / "data" / "hsm.store.log"
-    scan = scan_log(log)
+    scan = scan_log(system.folder / "data" / "hsm.store.log")
     assert scan.head.count > 100
-    assert log.stat().st_size - scan.head.size_bytes == scan.torn_bytes
+    assert len(scan.unended) > 2

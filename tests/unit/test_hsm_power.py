@@ -35,7 +35,7 @@ class Cut:
         for number in range(4):
             hsm.call(USER, "sign", ["key", "card", bytes((number,))])
         self.first = hsm.log.seal_public or b""
-        self.log, self.store = world.log_path.read_bytes(), world.store_path.read_bytes()
+        self.log, self.store = world.log_path.read_bytes().rstrip(b"\0"), world.store_path.read_bytes()
         hsm.close()
         self.path = folder / "cut.log"
 
@@ -82,10 +82,10 @@ def test_pages_that_never_reached_the_disk_count_as_cut_off(cut: Cut) -> None:
     begin, end = cut.anchor.size_bytes, len(cut.log)
     for size in range(begin, end, 7):
         zeros = scan_log(cut.at(size, bytes(end - size)), cut.anchor)
-        hole = scan_log(cut.at(size, bytes(PAGE) + cut.log[size + PAGE :]), cut.anchor)
-        for scan in (zeros, hole):
+        hole = scan_log(cut.at(size, bytes(PAGE) + cut.log[size + PAGE :] + b"{"), cut.anchor)
+        for scan, ends in ((zeros, size), (hole, max(end, size + PAGE) + 1)):
             assert scan.head.count == cut.whole_lines(size)
-            assert scan.head.size_bytes + scan.torn_bytes >= end
+            assert scan.head.size_bytes + scan.torn_bytes == ends
 
 
 @pytest.mark.parametrize(("lines", "torn"), [(1, 0), (3, 20)])
