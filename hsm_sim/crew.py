@@ -1,12 +1,17 @@
 """Threads that share a batch: `cryptography` lets the interpreter go while it signs, so every processor can sign."""
 
 import os
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
 from typing import TypeVar
 
 PART_MIN = 8
 """Waking a thread takes as long as two or three signatures: for fewer it is not worth it."""
+THIS_THREAD = Path("/proc/thread-self/stat")
+PROCESSOR_FIELD = 39 - 3  # proc(5), counted behind the name in brackets, which is the second
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -16,8 +21,15 @@ class Crew:
     """As many threads as processors, the caller's among them. Any thread may ask."""
 
     def __init__(self, count: int | None = None) -> None:
-        self._count = count or len(os.sched_getaffinity(0))
-        self._others = ThreadPoolExecutor(max(1, self._count - 1), "hsm-crew")
+        self._processors = os.sched_getaffinity(0)
+        self._count = count or len(self._processors)
+        self._threads: list[int] = []
+        self._kept_off = -1
+        self._others = ThreadPoolExecutor(max(1, self._count - 1), "hsm-crew", self._join)
+
+    def _join(self) -> None:
+        self._threads.append(threading.get_native_id())
+        self._kept_off = -1
 
     def each(self, act: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
         """What `act` gives for each item, in their order. Raises what it raises, once nobody works on the batch.
@@ -34,6 +46,7 @@ class Crew:
             for place, item in open_items:
                 done[place] = act(item)
 
+        self._make_way()
         handed_over = [self._others.submit(work) for _ in range(others)]
         try:
             work()
@@ -44,6 +57,28 @@ class Crew:
                 raise error
         return [done[place] for place in range(len(items))]
 
+    def _make_way(self) -> None:
+        """Keep the others off the caller's processor.
+
+        A thread that is woken while the machine is busy mostly starts where its waker runs, and waits there for half of
+        the batch although another processor has nothing to do.
+        """
+        here = _processor()
+        if here == self._kept_off or len(self._processors) < 2:
+            return
+        for thread in self._threads:
+            with suppress(OSError):  # the processors that this process may use have changed: then as the system likes
+                os.sched_setaffinity(thread, self._processors - {here})
+        self._kept_off = here
+
     def close(self) -> None:
         """Let the threads go."""
         self._others.shutdown()
+
+
+def _processor() -> int:
+    """The processor that this thread runs on; -1 where the system does not tell."""
+    try:
+        return int(THIS_THREAD.read_bytes().rpartition(b") ")[2].split()[PROCESSOR_FIELD])
+    except (OSError, ValueError, IndexError):
+        return -1

@@ -27,8 +27,8 @@ SHAPES_MAX = 256
 
 PLAIN = (str, int, bool)
 
-LOOK_S = 200e-6  # some four signatures
-SHORT_WAIT_S = 400e-6  # a look, and the time a processor takes to wake
+LOOK_S = 400e-6  # some ten signatures, and as a rule what a flush of the log takes
+SHORT_WAIT_S = 600e-6  # a look, and the time a processor takes to wake
 SHORT_WAITS_MAX = 64  # after a row of looks in vain
 
 

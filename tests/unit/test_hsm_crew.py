@@ -1,5 +1,6 @@
 """Threads that share a batch: nothing lost, nothing swapped, errors told."""
 
+import os
 import threading
 
 import pytest
@@ -60,3 +61,26 @@ def test_an_error_is_told_wherever_it_happened_and_the_crew_works_on(bad: int) -
         crew.each(act, range(64))
     assert crew.each(abs, range(64)) == list(range(64))
     crew.close()
+
+
+def test_the_others_keep_off_the_callers_processor() -> None:
+    everywhere = os.sched_getaffinity(0)
+    crew = Crew(2)
+    seen: dict[int, set[int]] = {}
+
+    def look(_: int) -> None:
+        seen[threading.get_ident()] = os.sched_getaffinity(0)
+        together.wait()
+
+    try:
+        for here in sorted(everywhere):
+            os.sched_setaffinity(0, {here})
+            for _ in range(2):  # the first time the other thread is only made
+                seen.clear()
+                together = threading.Barrier(2, timeout=10)
+                crew.each(look, range(64))
+            (others,) = [allowed for thread, allowed in seen.items() if thread != threading.get_ident()]
+            assert others == (everywhere - {here} or everywhere)
+    finally:
+        os.sched_setaffinity(0, everywhere)
+        crew.close()
