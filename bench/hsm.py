@@ -16,8 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench.limits import BareEcdsa
-from bench.report import Row, beside, limit, percentile, publish, slower_by_at_most, told
+from bench.report import Row, beside, limit, publish, told
 from bench.softhsm import SoftHsm, soft_hsm
+from bench.turns import ROUNDS, Contender, Turns
 from cardlink.gp import scp03
 from cardlink.gp.commands import InitializeUpdateAnswer
 from cardlink.gp.keys import derive_card_keys, derive_card_keys_by, keyed_cmac
@@ -28,7 +29,6 @@ from hsm_sim.client import Client
 from hsm_sim.keys import Kind, Role, Use, make_key
 from hsm_sim.store import State, read_state, write_copy
 
-ROUNDS, WARM_ROUNDS = 25, 3
 ONE_BY_ONE, BATCH, BATCHES = 500, 64, 8
 MANY_KEYS = 100_000
 CARDS, CARDS_AT_ONCE = 4096, 2048
@@ -53,26 +53,20 @@ def run() -> bool:
 def signatures(few: Client, many: Client, soft: SoftHsm) -> list[Row]:
     """P-256 signatures: one by one, in batches, with many keys in the store, and by SoftHSM."""
     bare = BareEcdsa()
-    latencies_s: list[float] = []
-
-    def one_by_one() -> None:
-        for _ in range(ONE_BY_ONE):
-            started_s = time.perf_counter()
-            few.sign("signer", "card", DATA)
-            latencies_s.append(time.perf_counter() - started_s)
-
-    contenders: dict[str, tuple[Callable[[], object], int]] = {
-        "bare": (lambda: _repeat(bare.sign, ONE_BY_ONE), ONE_BY_ONE),
-        "one": (one_by_one, ONE_BY_ONE),
-        "many": (lambda: _repeat(lambda: many.sign("signer", "card", DATA), ONE_BY_ONE), ONE_BY_ONE),
-        "soft": (lambda: _repeat(lambda: soft.sign(DATA), ONE_BY_ONE), ONE_BY_ONE),
-        "batch": (lambda: _repeat(lambda: few.sign_many("signer", "card", [DATA] * BATCH), BATCHES), BATCH * BATCHES),
-    }
-    turns = _turns(contenders)
+    turns = Turns(
+        {
+            "bare": Contender(bare.sign, ONE_BY_ONE),
+            "one": Contender(lambda: few.sign("signer", "card", DATA), ONE_BY_ONE),
+            "many": Contender(lambda: many.sign("signer", "card", DATA), ONE_BY_ONE),
+            "soft": Contender(lambda: soft.sign(DATA), ONE_BY_ONE),
+            "batch": Contender(lambda: few.sign_many("signer", "card", [DATA] * BATCH), BATCHES, BATCH),
+        }
+    )
     return [
         turns.at_least("signature, one by one", "one", "bare signature", "bare", 0.45),
         turns.at_least("signature, in batches of 64", "batch", "bare signature", "bare", 0.9),
-        limit("signature one by one, p99", percentile(latencies_s, 0.99) * 1e3, "ms", 0.5),
+        limit("signature one by one, p99", turns.p99("one") / 1e3, "ms", 0.5),
+        told("the first signature after a pause", turns.first("one") / 1e3, "ms"),
         turns.at_least("the same, 100,000 keys in the store", "many", "few keys", "one", 0.9),
         turns.at_least("signature, one by one", "one", "SoftHSM", "soft", 0.8),
         turns.at_least("signature, in batches of 64", "batch", "SoftHSM", "soft", 1.0),
@@ -81,19 +75,13 @@ def signatures(few: Client, many: Client, soft: SoftHsm) -> list[Row]:
 
 def _operations(few: Client, soft: SoftHsm) -> list[Row]:
     """What else both do."""
-    drawn = _turns(
+    drawn = Turns(
         {
-            "random": (lambda: _repeat(lambda: few.random(32), ONE_BY_ONE), ONE_BY_ONE),
-            "soft random": (lambda: _repeat(lambda: soft.random(32), ONE_BY_ONE), ONE_BY_ONE),
+            "random": Contender(lambda: few.random(32), ONE_BY_ONE),
+            "soft random": Contender(lambda: soft.random(32), ONE_BY_ONE),
         }
     )
-    made = _turns(
-        {
-            "key": (_make_keys(few), 4),
-            "soft key": (lambda: _repeat(soft.generate, 4), 4),
-        },
-        rounds=8,
-    )
+    made = Turns({"key": Contender(_make_key(few), 4), "soft key": Contender(soft.generate, 4)}, rounds=8)
     return [
         drawn.at_least("32 random bytes", "random", "SoftHSM", "soft random", 0.8),
         made.at_least("a key pair made, on the disk", "key", "SoftHSM", "soft key", 0.8),
@@ -103,11 +91,11 @@ def _operations(few: Client, soft: SoftHsm) -> list[Row]:
 def _adapter(soft: SoftHsm) -> list[Row]:
     """Our PKCS #11 adapter, whose worker is a process of its own, beside the library that it uses."""
     with soft.adapter() as ours:
-        us = _turns(
+        us = Turns(
             {
-                "one": (lambda: _repeat(lambda: ours.sign("adapter", "card", DATA), ONE_BY_ONE), ONE_BY_ONE),
-                "batch": (lambda: ours.sign_many("adapter", "card", [DATA] * BATCH), BATCH),
-                "soft": (lambda: _repeat(lambda: soft.sign(DATA), ONE_BY_ONE), ONE_BY_ONE),
+                "one": Contender(lambda: ours.sign("adapter", "card", DATA), ONE_BY_ONE),
+                "batch": Contender(lambda: ours.sign_many("adapter", "card", [DATA] * BATCH), BATCHES, BATCH),
+                "soft": Contender(lambda: soft.sign(DATA), ONE_BY_ONE),
             }
         )
     return [
@@ -116,13 +104,12 @@ def _adapter(soft: SoftHsm) -> list[Row]:
     ]
 
 
-def _make_keys(client: Client) -> Callable[[], None]:
+def _make_key(client: Client) -> Callable[[], None]:
     officer = Client(_bench(client).socket_path, Role.SO, PINS["so"])
     numbers = iter(range(1 << 20))
 
     def make() -> None:
-        for _ in range(4):
-            officer.generate(f"made-{next(numbers)}", Kind.EC_P256, Use.QR, ("H49",))
+        officer.generate(f"made-{next(numbers)}", Kind.EC_P256, Use.QR, ("H49",))
 
     return make
 
@@ -140,7 +127,7 @@ def cards(few: Client) -> list[Row]:
         for kdd in numbers:
             derive_card_keys_by(mac, kdd, 1)
 
-    us = _turns({"inside": (inside, CARDS), "bare": (bare, CARDS)}, rounds=6)
+    us = Turns({"inside": Contender(inside, 1, CARDS), "bare": Contender(bare, 1, CARDS)}, rounds=6)
     return [
         _at_least("cards whose keys are derived", 1e6 / us["inside"], "cards/s", 20_000),
         beside("one card: derived, checked and told", us["inside"], "us", "bare derivation", us["bare"]),
@@ -263,40 +250,6 @@ def _start(store: Path, path: Path, given: object, *options: str) -> subprocess.
 def _end(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     process.wait(30)
-
-
-def _repeat(action: Callable[[], object], times: int) -> None:
-    for _ in range(times):
-        action()
-
-
-class Turns:
-    """Microseconds of one action of each contender, round by round: all take turns in each."""
-
-    def __init__(self, spent_s: dict[str, list[float]]) -> None:
-        self._spent_s = spent_s
-
-    def __getitem__(self, name: str) -> float:
-        """The median of one contender, microseconds."""
-        return statistics.median(self._spent_s[name]) * 1e6
-
-    def at_least(self, what: str, name: str, versus: str, other: str, part: float) -> Row:
-        """One contender must reach that part of another one's speed: the median of the rounds' ratios."""
-        rounds = zip(self._spent_s[other], self._spent_s[name], strict=True)
-        ratio = statistics.median(theirs / ours for theirs, ours in rounds)
-        return slower_by_at_most(what, self[name], "us", versus, self[other], part, ratio)
-
-
-def _turns(contenders: dict[str, tuple[Callable[[], object], int]], rounds: int = ROUNDS) -> Turns:
-    """Let all contenders take turns."""
-    spent_s: dict[str, list[float]] = {name: [] for name in contenders}
-    for number in range(rounds + WARM_ROUNDS):
-        for name, (action, times) in contenders.items():
-            started_s = time.perf_counter()
-            action()
-            if number >= WARM_ROUNDS:
-                spent_s[name].append((time.perf_counter() - started_s) / times)
-    return Turns(spent_s)
 
 
 def _at_least(what: str, ours: float, unit: str, bound: float) -> Row:
