@@ -75,7 +75,9 @@ class Connection:
             if self._refused:
                 raise self._refused
             while True:
-                frames = self._connected(op, deadline)
+                frames = self._frames
+                if frames is None or self._process != os.getpid():
+                    frames = self._connected(op, deadline)
                 try:
                     frames.send_raw(request)
                     answer = frames.receive()

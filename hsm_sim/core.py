@@ -26,8 +26,8 @@ from hsm_sim.errors import (
 )
 from hsm_sim.faults import Faults
 from hsm_sim.keys import NO_TERMS, Key, KeyState, Role, Use
-from hsm_sim.log import Log
-from hsm_sim.meter import DAY_S, CountedAct, Meter
+from hsm_sim.log import Log, line_start
+from hsm_sim.meter import DAY_S, CountedAct, Meter, Tally
 from hsm_sim.pins import TRIES_MAX, is_pin, make_pin_record
 from hsm_sim.policy import Op
 from hsm_sim.quorum import Quorum
@@ -38,7 +38,7 @@ PERSONS = "persons"
 """The setting that says how many persons an operation for several takes."""
 FAR_S = 1 << 53
 INT_MAX_BITS = 64
-ADMISSIONS_MAX = 4096
+KNOWN_MAX = 4096
 TEXT_MAX_CHARS = 160
 """How long a text of a request is in the log."""
 _ACTIVE = KeyState.ACTIVE
@@ -54,10 +54,12 @@ class Peer:
     name: str = ""
     sessions: dict[int, CardSession] = field(default_factory=dict)
     client: str = field(init=False)
+    whom: str = field(init=False)
 
     def __post_init__(self) -> None:
         self.name = self.name or str(self.role)
         self.client = f"{self.name}/{self.uid}"
+        self.whom = f"{self.role}:{self.client}"
 
 
 class Target(NamedTuple):
@@ -67,6 +69,11 @@ class Target(NamedTuple):
     subject: str
     key: Key | None = None
     session: CardSession | None = None
+
+
+Again = Callable[[list[Any]], Any]
+"""A call that was admitted before: counts, logs and acts. It answers None, having done nothing, for what is not that
+plain; then `Hsm.call` does it or says why not."""
 
 
 class Spec(NamedTuple):
@@ -83,25 +90,36 @@ class Spec(NamedTuple):
     """How often it uses its key; None: it uses none."""
     counted: CountedAct | None = None
     """What it is counted as, where it uses no key and is capped nevertheless."""
+    again: Callable[["Hsm", "Admission"], Again] | None = None
+    """For what is called over and over with one key: the same call for whoever was admitted once."""
 
 
-class _Admissions:
-    """What the policy lets one person do with a key, as long as the store is as it is; asked again after each change.
+class Admission(NamedTuple):
+    """What one client was let do: the target, where it is counted, and how its line in the log begins."""
+
+    op: Op
+    target: Target
+    tally: Tally | None
+    line: str
+
+
+class Known:
+    """What clients may do again, by client, operation and label, as long as the store is as it is.
 
     A key that works at some times only is asked about each time.
     """
 
-    __slots__ = ("state", "targets")
+    __slots__ = ("calls", "state")
 
     def __init__(self, state: State) -> None:
         self.state = state
-        self.targets: dict[tuple[Op, Role, str] | None, Target] = {}
+        self.calls: dict[tuple[str, str, str], Again] = {}
 
-    def remember(self, place: tuple[Op, Role, str] | None, target: Target) -> None:
-        """Let this target be found again; `place` is its operation, role and label, None where it has no such."""
-        terms = target.key.info.terms if target.key is not None else NO_TERMS
-        if place is not None and not (terms.not_before or terms.not_after) and len(self.targets) < ADMISSIONS_MAX:
-            self.targets[place] = target
+    def remember(self, place: tuple[str, str, str], admission: Admission, again: Again) -> None:
+        """Let this client do this again with the key of that label."""
+        terms = admission.target.key.info.terms if admission.target.key is not None else NO_TERMS
+        if not (terms.not_before or terms.not_after) and len(self.calls) < KNOWN_MAX:
+            self.calls[place] = again
 
 
 class Hsm:
@@ -136,7 +154,7 @@ class Hsm:
         self._meter = Meter(store.state.counts, clock_s)
         for (label, client, day), uses in operation_log.uses.items():
             self._meter.recount(label, client, uses, day * DAY_S)
-        self._admissions = _Admissions(self.state)
+        self._known = Known(self.state)
         log_key.settle(self, self.change)
 
     @property
@@ -214,10 +232,23 @@ class Hsm:
 
     def call(self, peer: Peer, name: Any, args: list[Any]) -> Any:
         """Do one request. Raises HsmError; what was refused stands in the log too."""
+        known, place = self._known, None
+        if known.state is not self._store.state:
+            known = self._known = Known(self._store.state)
+        if args and type(args[0]) is str and type(name) is str:
+            place = peer.whom, name, args[0]
+            again = known.calls.get(place)
+            if again is not None:
+                result = again(args)
+                if result is not None:
+                    return result
         spec = self._spec(name, args)
         if self.faults is not None:
             self._misbehave(self.faults, peer)
-        return self._run(peer, _OPS[name], spec, args, None)
+        admission = self._admit(peer, _OPS[name], spec, args, None)
+        if spec.again is not None and place is not None and self.faults is None:
+            known.remember(place, admission, spec.again(self, admission))
+        return self._do(peer, spec, admission, args)
 
     def _misbehave(self, faults: Faults, peer: Peer) -> None:
         """What the faults that were asked for do to this request."""
@@ -265,45 +296,56 @@ class Hsm:
 
     def carry_out(self, peer: Peer, op: Op, args: list[Any], persons: Collection[str]) -> Any:
         """Do what several persons agreed on; for the quorum alone."""
-        return self._run(peer, op, self._specs[op], args, persons)
+        spec = self._specs[op]
+        return self._do(peer, spec, self._admit(peer, op, spec, args, persons), args)
 
-    def _run(self, peer: Peer, op: Op, spec: Spec, args: list[Any], agreed: Collection[str] | None) -> Any:
-        """Find the target, ask the policy, count, log, and only then act."""
-        subject = what = ""
+    def _admit(self, peer: Peer, op: Op, spec: Spec, args: list[Any], agreed: Collection[str] | None) -> Admission:
+        """Find the target and ask the policy; what is refused is logged."""
+        subject = ""
         try:
-            admissions = self._admissions
-            if admissions.state is not self._store.state:
-                admissions = self._admissions = _Admissions(self._store.state)
-            place = (op, peer.role, args[0]) if spec.target is by_label and agreed is None else None
-            target = admissions.targets.get(place)
-            if target is None:
-                target = spec.target(self, peer, args)
-                subject = _logged(target.subject)
-                policy.check(peer.role, op, target.use)
-                if agreed is None and policy.is_for_several(op, target.use) and self.persons_needed > 1:
-                    raise NeedsQuorum(f"{op} takes {self.persons_needed} persons")
-                admissions.remember(place, target)
+            target = spec.target(self, peer, args)
             subject = _logged(target.subject)
-            if spec.uses is not None and target.key is not None:
-                info = target.key.info
-                self._meter.take(info, peer.client, spec.uses(args), self.state.caps.get(info.label))
-            elif spec.counted is not None:
-                cap = self.state.caps.get(spec.counted.label, spec.counted.cap)
-                self._meter.take(spec.counted, peer.client, 1, cap)
-            what = _logged(spec.what(args))
+            policy.check(peer.role, op, target.use)
+            if agreed is None and policy.is_for_several(op, target.use) and self.persons_needed > 1:
+                raise NeedsQuorum(f"{op} takes {self.persons_needed} persons")
         except HsmError as error:
             subject = subject or (str(args[0])[:64] if args else "")
-            self.log.append(peer.name, peer.uid, op, error.code, subject, what)
+            self.log.append(peer.name, peer.uid, op, error.code, subject, "")
             raise
-        self.log.append(peer.name, peer.uid, op, "do", subject, what)
+        line = line_start(peer.name, peer.uid, op, "do", subject)
+        return Admission(op, target, self._tally(peer, spec, target), line)
+
+    def _tally(self, peer: Peer, spec: Spec, target: Target) -> Tally | None:
+        """Where this operation is counted."""
+        if spec.uses is not None and target.key is not None:
+            info = target.key.info
+            return self._meter.tally(info, peer.client, self.state.caps.get(info.label))
+        if spec.counted is not None:
+            cap = self.state.caps.get(spec.counted.label, spec.counted.cap)
+            return self._meter.tally(spec.counted, peer.client, cap)
+        return None
+
+    def _do(self, peer: Peer, spec: Spec, admission: Admission, args: list[Any]) -> Any:
+        """Count, log, and only then act."""
+        op, target, tally, line = admission
+        try:
+            if tally is not None:
+                tally.take(spec.uses(args) if spec.uses is not None else 1)
+            what = spec.what(args)
+            if len(what) > TEXT_MAX_CHARS:
+                what = _logged(what)
+        except HsmError as error:
+            self.log.append(peer.name, peer.uid, op, error.code, _logged(target.subject), "")
+            raise
+        self.log.append_to(line, what)
         try:
             return spec.run(self, peer, target, args)
         except HsmError as error:
-            self.log.append(peer.name, peer.uid, op, error.code, subject, "")
+            self.log.append(peer.name, peer.uid, op, error.code, _logged(target.subject), "")
             raise
         except (ChannelError, Malformed) as error:
             refused = of_card(error)
-            self.log.append(peer.name, peer.uid, op, refused.code, subject, "")
+            self.log.append(peer.name, peer.uid, op, refused.code, _logged(target.subject), "")
             raise refused from error
 
     @property

@@ -28,6 +28,7 @@ SHAPES_MAX = 256
 PLAIN = (str, int, bool)
 
 LOOK_S = 400e-6  # some ten signatures, and as a rule what a flush of the log takes
+LOOKS_AT_ONCE = 16
 SHORT_WAIT_S = 600e-6  # a look, and the time a processor takes to wake
 SHORT_WAITS_MAX = 64  # after a row of looks in vain
 
@@ -96,10 +97,11 @@ class Lookout:
             is_there, now_s = self._is_there, time.perf_counter
             until_s = now_s() + LOOK_S
             while now_s() < until_s:
-                if is_there(0):
-                    if self._after_a_miss > 1:
-                        self._after_a_miss -= 1
-                    return
+                for _ in range(LOOKS_AT_ONCE):
+                    if is_there(0):
+                        if self._after_a_miss > 1:
+                            self._after_a_miss -= 1
+                        return
                 os.sched_yield()
         finally:
             self._turn.release()

@@ -7,7 +7,6 @@ the file alone can write it anew. The store keeps an anchor (where the log stood
 that a log that was shortened does not pass. Anybody can check the chain.
 """
 
-import hashlib
 import json
 import logging
 import threading
@@ -16,6 +15,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
+from hashlib import sha256
 from json.encoder import encode_basestring as quoted
 from pathlib import Path
 from typing import Self
@@ -106,7 +106,7 @@ def scan_log(
                 torn = max(0, end_of_lines(file) - size)
                 break
             body, tail = line[:-HASH_TAIL_BYTES], line[-HASH_TAIL_BYTES:]
-            before, last = last, hashlib.sha256(last + body).digest()
+            before, last = last, sha256(last + body).digest()
             if tail != b"\t" + last.hex().encode() + b"\n" or not body.startswith(b'{"n":%d,' % (count + 1)):
                 raise LogBroken(f"line {count + 1} does not fit the chain")
             if SAVED_MARK in body:
@@ -159,6 +159,11 @@ def _names(role: str, uid: int, op: str, outcome: str) -> str:
     return f"{quoted(role)},{uid},{quoted(op)},{quoted(outcome)}"
 
 
+def line_start(role: str, uid: int, op: str, outcome: str, subject: str) -> str:
+    """How a line begins, in JSON: for those who write many that differ at their end."""
+    return f"{_names(role, uid, op, outcome)},{quoted(subject)}"
+
+
 class Log:
     """The open log of a running HSM. Any thread may append."""
 
@@ -167,7 +172,7 @@ class Log:
         path: Path,
         anchor: Head | None = None,
         max_bytes: int = DEFAULT_MAX_BYTES,
-        clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        clock_ns: Callable[[], int] = time.time_ns,
         machine_start_ms: Callable[[], int] = booted_ms,
     ) -> None:
         if anchor and anchor.count and not path.exists():
@@ -190,7 +195,7 @@ class Log:
         self._sealed_at_s = 0.0
         self._sealing = threading.Lock()
         self._max_bytes = max_bytes
-        self._clock_ms = clock_ms
+        self._clock_ns = clock_ns
         self._lock = threading.Lock()
         self._dirty = threading.Event()
         self._failed = ""
@@ -211,38 +216,35 @@ class Log:
 
     def append(self, role: str, uid: int, op: str, outcome: str, subject: str, what: str) -> int:
         """Write one line and give its number. Raises LogFull when it cannot be written."""
-        texts = f"{_names(role, uid, op, outcome)},{quoted(subject)},{quoted(what)}"
-        with self._lock:
-            count = self._write(texts)
+        return self.append_to(line_start(role, uid, op, outcome, subject), what)
+
+    def append_to(self, start: str, what: str, signs: Callable[[int, bytes], bytes] | None = None) -> int:
+        """The same for a line whose beginning is known; `start` comes from `line_start`.
+
+        `signs`: what the line says is a signature over what stands before it, made from the last number and hash.
+        """
+        with self._lock:  # one long function: it is in the way of every signature
+            before, size, last = self._place
+            count = before + 1
+            if signs is not None:
+                what = signs(before, last).hex()
+            body = f'{{"n":{count},"t":{self._clock_ns() // 1_000_000},"e":[{start},{quoted(what)}]}}'.encode()
+            digest = sha256(last + body).digest()
+            line = b"%b\t%b\n" % (body, digest.hex().encode())
+            after = size + len(line)
+            if self._failed:
+                raise LogFull(self._failed)
+            if after > self._max_bytes:
+                raise LogFull(f"{size} of {self._max_bytes} bytes")
+            try:
+                self._file.put(line, size)
+            except OSError as error:
+                raise LogFull(error.strerror or str(error)) from error
+            self._place = count, after, digest
+            if signs is not None:
+                self._sealed_count = count
         if not self._dirty.is_set():
             self._dirty.set()
-        return count
-
-    def _append_signed(self, op: str, subject: str, signs: Callable[[int, bytes], bytes]) -> None:
-        """Write a line that signs what stands before it."""
-        names = _names("hsm", 0, op, "ok")
-        with self._lock:
-            count, _, last = self._place
-            self._sealed_count = self._write(f'{names},{quoted(subject)},"{signs(count, last).hex()}"')
-        self._dirty.set()
-
-    def _write(self, texts: str) -> int:
-        """Write one line, its texts in JSON, and give its number; for whoever holds the lock."""
-        count, size, last = self._place
-        count += 1
-        body = f'{{"n":{count},"t":{self._clock_ms()},"e":[{texts}]}}'.encode()
-        digest = hashlib.sha256(last + body).digest()
-        line = b"%b\t%b\n" % (body, digest.hex().encode())
-        if self._failed:
-            raise LogFull(self._failed)
-        after = size + len(line)
-        if after > self._max_bytes:
-            raise LogFull(f"{size} of {self._max_bytes} bytes")
-        try:
-            self._file.put(line, size)
-        except OSError as error:
-            raise LogFull(error.strerror or str(error)) from error
-        self._place = count, after, digest
         return count
 
     def flush(self) -> Head:
@@ -279,7 +281,8 @@ class Log:
             if sealer is None or self.head.count == self._sealed_count:
                 return
             self._sealed_at_s = time.monotonic()
-            self._append_signed("seal", "", lambda count, last: sealer.sign(sealed_bytes(count, last)))
+            start = line_start("hsm", 0, "seal", "ok", "")
+            self.append_to(start, "", lambda count, last: sealer.sign(sealed_bytes(count, last)))
 
     def change_key(self, key: ed25519.Ed25519PrivateKey, doubted_after: int | None) -> None:
         """Let the key that seals name the next one, which seals from here on; on the disk on return.
@@ -292,7 +295,7 @@ class Log:
                 raise LogBroken("this log has no key that seals it")
             subject = change_subject(key.public_key().public_bytes_raw(), doubted_after)
             signs = lambda count, last: sealer.sign(change_bytes(count, last, subject))  # noqa: E731 - as in seal
-            self._append_signed("seal-key", subject, signs)
+            self.append_to(line_start("hsm", 0, "seal-key", "ok", subject), "", signs)
             self._sealer = key
         self.flush()
 

@@ -61,82 +61,97 @@ def count_name(label: str, client: str) -> str:
 
 
 class Meter:
-    """Counts uses and refuses those above a cap. Any thread may ask."""
+    """What was counted; a `Tally` counts into it. Any thread may ask."""
 
     def __init__(self, counts: Mapping[str, Count], clock_s: Callable[[], float]) -> None:
-        self._counts = {name: [one.total, one.day, one.today] for name, one in counts.items()}
-        self._totals: dict[str, int] = {}
+        self.counts = {name: [one.total, one.day, one.today] for name, one in counts.items()}
+        self.totals: dict[str, int] = {}
         for name, one in counts.items():
             label = name.partition("\x1f")[0]
-            self._totals[label] = self._totals.get(label, 0) + one.total
-        self._seconds: dict[str, tuple[float, float]] = {}
-        self._changed: set[str] = set()
-        self._clock_s = clock_s
-        self._lock = threading.Lock()
+            self.totals[label] = self.totals.get(label, 0) + one.total
+        self.seconds: dict[str, tuple[float, float]] = {}
+        self.changed_names: set[str] = set()
+        self.clock_s = clock_s
+        self.lock = threading.Lock()
 
     def total(self, label: str) -> int:
         """How often a key was used, by everybody."""
-        return self._totals.get(label, 0)
+        return self.totals.get(label, 0)
 
     def today(self, label: str) -> int:
         """How often the client that used a key or did an act most has done so today."""
-        day = int(self._clock_s()) // DAY_S
-        with self._lock:
-            counts = [one for name, one in self._counts.items() if name.partition("\x1f")[0] == label]
+        day = int(self.clock_s()) // DAY_S
+        with self.lock:
+            counts = [one for name, one in self.counts.items() if name.partition("\x1f")[0] == label]
         return max((today for _, at, today in counts if at == day), default=0)
 
-    def take(self, info: KeyInfo | CountedAct, client: str, uses: int, cap: Cap | None) -> None:
-        """Count `uses` of a key by a client, all or none. Raises Capped."""
-        label = info.label
-        name = f"{label}\x1f{client}"
-        with self._lock:
-            now_s = self._clock_s()
-            day = int(now_s) // DAY_S
-            count = self._counts.get(name)
-            if count is None:
-                count = self._counts[name] = [0, day, 0]
-            elif count[1] != day:
-                count[1], count[2] = day, 0
-            total = self._totals.get(label, 0)
-            most = info.terms.uses_max
-            if most and total + uses > most:
-                raise Capped(f"{label}: used {total} of {most} times")
-            if cap is not None:
-                self._check(name, count, uses, cap, now_s)
-            count[0] += uses
-            count[2] += uses
-            self._totals[label] = total + uses
-            self._changed.add(name)
-
-    def _check(self, name: str, count: list[int], uses: int, cap: Cap, now_s: float) -> None:
-        if cap.per_day and count[2] + uses > cap.per_day:
-            raise Capped(f"{name.partition(chr(31))[0]}: {count[2]} of {cap.per_day} uses today")
-        if cap.per_second:
-            tokens, since_s = self._seconds.get(name, (float(cap.per_second), now_s))
-            # a clock that was set back gives nothing
-            tokens = min(float(cap.per_second), tokens + max(0.0, now_s - since_s) * cap.per_second)
-            if uses > tokens:
-                raise Capped(f"{name.partition(chr(31))[0]}: {cap.per_second} uses a second")
-            self._seconds[name] = (tokens - uses, now_s)
+    def tally(self, what: KeyInfo | CountedAct, client: str, cap: Cap | None) -> "Tally":
+        """Where one client's uses of one key are counted, under the cap that is in force."""
+        return Tally(self, what, client, cap)
 
     def recount(self, label: str, client: str, uses: int, at_s: float) -> None:
         """Count again what a line of the log says, at start."""
         name, day = count_name(label, client), int(at_s) // DAY_S
-        count = self._counts.setdefault(name, [0, day, 0])
+        count = self.counts.setdefault(name, [0, day, 0])
         if count[1] != day:
             count[1], count[2] = day, 0
         count[0] += uses
         count[2] += uses
-        self._totals[label] = self._totals.get(label, 0) + uses
-        self._changed.add(name)
+        self.totals[label] = self.totals.get(label, 0) + uses
+        self.changed_names.add(name)
 
     def changed(self) -> dict[str, Count]:
         """The counts that changed since the last time this was asked."""
-        with self._lock:
-            names, self._changed = self._changed, set()
-            return {name: Count(*self._counts[name]) for name in names}
+        with self.lock:
+            names, self.changed_names = self.changed_names, set()
+            return {name: Count(*self.counts[name]) for name in names}
 
     def put_back(self, names: Mapping[str, Count]) -> None:
         """The store did not take them: they count as changed still."""
-        with self._lock:
-            self._changed.update(names)
+        with self.lock:
+            self.changed_names.update(names)
+
+
+class Tally:
+    """Counts one client's uses of one key, or counted act, and refuses those above its cap. Any thread may ask."""
+
+    __slots__ = ("_cap", "_label", "_meter", "_name", "_uses_max")
+
+    def __init__(self, meter: Meter, what: KeyInfo | CountedAct, client: str, cap: Cap | None) -> None:
+        self._meter = meter
+        self._label = what.label
+        self._name = count_name(what.label, client)
+        self._uses_max = what.terms.uses_max
+        self._cap = cap if cap is not None and (cap.per_second or cap.per_day) else None
+
+    def take(self, uses: int) -> None:
+        """Count so many uses, all or none. Raises Capped."""
+        meter, name, label = self._meter, self._name, self._label
+        with meter.lock:
+            now_s = meter.clock_s()
+            day = int(now_s) // DAY_S
+            count = meter.counts.get(name)
+            if count is None:
+                count = meter.counts[name] = [0, day, 0]
+            elif count[1] != day:
+                count[1], count[2] = day, 0
+            total = meter.totals.get(label, 0) + uses
+            if self._uses_max and total > self._uses_max:
+                raise Capped(f"{label}: used {total - uses} of {self._uses_max} times")
+            if self._cap is not None:
+                self._check(self._cap, count, uses, now_s)
+            count[0] += uses
+            count[2] += uses
+            meter.totals[label] = total
+            meter.changed_names.add(name)
+
+    def _check(self, cap: Cap, count: list[int], uses: int, now_s: float) -> None:
+        if cap.per_day and count[2] + uses > cap.per_day:
+            raise Capped(f"{self._label}: {count[2]} of {cap.per_day} uses today")
+        if cap.per_second:
+            tokens, since_s = self._meter.seconds.get(self._name, (float(cap.per_second), now_s))
+            # a clock that was set back gives nothing
+            tokens = min(float(cap.per_second), tokens + max(0.0, now_s - since_s) * cap.per_second)
+            if uses > tokens:
+                raise Capped(f"{self._label}: {cap.per_second} uses a second")
+            self._meter.seconds[self._name] = (tokens - uses, now_s)

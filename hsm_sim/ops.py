@@ -1,12 +1,12 @@
 """Operations on keys: making, listing, their states and caps, signing; and the table of all operations."""
 
-import hashlib
 from dataclasses import replace
+from hashlib import sha256
 from typing import Any
 
 from hsm_sim.card_ops import CARD_SPECS
-from hsm_sim.core import Hsm, Peer, Spec, Target, by_any_label, by_label, no_key
-from hsm_sim.errors import BadRequest, Denied, NoSuchKey
+from hsm_sim.core import Admission, Again, Hsm, Peer, Spec, Target, by_any_label, by_label, no_key
+from hsm_sim.errors import BadRequest, Capped, Denied, NoSuchKey
 from hsm_sim.keys import NO_TERMS, STEPS, KeyInfo, KeyState, Kind, Sign, Terms, Use, make_key, new_secret
 from hsm_sim.meter import COUNTED_ACTS, Cap
 from hsm_sim.moving_ops import MOVING_SPECS
@@ -141,6 +141,29 @@ def _sign(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> bytes:
     return _signer(target, use)(data, digest)
 
 
+def _sign_again(hsm: Hsm, admission: Admission) -> Again:
+    """One signature after the other with one key. What `_sign` would refuse, and what is capped, is left to it."""
+    target, line, append = admission.target, admission.line, hsm.log.append_to
+    take = admission.tally.take if admission.tally is not None else None
+    sign = target.key.sign if target.key is not None else None
+
+    def again(args: list[Any]) -> bytes | None:
+        if len(args) != 3 or sign is None or take is None:
+            return None
+        _, use, data = args
+        if use != target.use or type(data) is not bytes:
+            return None
+        try:
+            take(1)
+        except Capped:
+            return None
+        digest = sha256(data).digest()
+        append(line, digest.hex()[:32])
+        return sign(data, digest)
+
+    return again
+
+
 def _sign_many(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> list[bytes]:
     _, use, data, digests = args
     sign = _signer(target, use)
@@ -152,7 +175,7 @@ def _sign_many(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> list[by
 def _sign_digest(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> bytes:
     """Sign what is too long for a frame, by its SHA-256: an ES256 key alone, all others sign the data themselves."""
     _, use, digest = args
-    if len(digest) != hashlib.sha256().digest_size or target.key is None or target.key.info.kind is not Kind.EC_P256:
+    if len(digest) != sha256().digest_size or target.key is None or target.key.info.kind is not Kind.EC_P256:
         raise BadRequest("want a SHA-256 digest, and a P-256 key for it")
     return _signer(target, use)(b"", digest)
 
@@ -181,7 +204,7 @@ def _log_head(hsm: Hsm, peer: Peer, target: Target, args: list[Any]) -> list[Any
 
 def _signed(args: list[Any]) -> str:
     """What the log keeps of signed data: half of its SHA-256, which stays with the arguments for the signature."""
-    digest = hashlib.sha256(args[2]).digest()
+    digest = sha256(args[2]).digest()
     args.append(digest)
     return digest.hex()[:32]
 
@@ -193,9 +216,9 @@ def _digest(args: list[Any]) -> str:
 
 def _signed_many(args: list[Any]) -> str:
     """What the log keeps of a batch: how many, and a hash over their hashes, which stay with the arguments."""
-    digests = [hashlib.sha256(one).digest() for one in args[2] if isinstance(one, bytes)]
+    digests = [sha256(one).digest() for one in args[2] if isinstance(one, bytes)]
     args.append(digests)
-    return f"{len(args[2])} {hashlib.sha256(b''.join(digests)).hexdigest()[:32]}"
+    return f"{len(args[2])} {sha256(b''.join(digests)).hexdigest()[:32]}"
 
 
 def _making(args: list[Any]) -> str:
@@ -222,7 +245,7 @@ SPECS: dict[str, Spec] = {
     Op.DESTROY: Spec((S,), by_any_label, _destroy),
     Op.SET_CAP: Spec((S, I, I), key_or_act, _set_cap, lambda args: f"{args[1]}/s {args[2]}/day"),
     Op.CAPS: Spec((), no_key, _caps),
-    Op.SIGN: Spec((S, S, B), by_label, _sign, _signed, _one),
+    Op.SIGN: Spec((S, S, B), by_label, _sign, _signed, _one, again=_sign_again),
     Op.SIGN_MANY: Spec((S, S, L), by_label, _sign_many, _signed_many, _as_many),
     Op.SIGN_DIGEST: Spec((S, S, B), by_label, _sign_digest, _digest, _one),
     Op.RANDOM: Spec((I,), no_key, _random),

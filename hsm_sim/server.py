@@ -79,8 +79,10 @@ class Server:
                 except HsmError as error:
                     frames.send(error.to_wire())
                 else:
-                    is_bytes = type(result) is bytes
-                    frames.send_raw(encode_tailed_frame(result, True) if is_bytes else encode_frame([True, result]))
+                    if type(result) is bytes:
+                        frames.send_raw(encode_tailed_frame(result, True))
+                    else:
+                        frames.send_raw(encode_frame([True, result]))
         except HsmError as error:
             log.warning("hsm closed a connection uid=%d reason=%s", uid, error)
             _tell(frames, error)

@@ -46,7 +46,7 @@ class World(HsmWorld):
     def open(self, secret: bytes = SECRET) -> Hsm:
         create = not self.store_path.exists()
         store = Store(self.store_path, secret, os.urandom, create=create)
-        log = Log(self.log_path, store.state.anchor, clock_ms=lambda: int(self.clock() * 1000))
+        log = Log(self.log_path, store.state.anchor, clock_ns=lambda: int(float(self.clock()) * 1e9))
         hsm = Hsm(SPECS, store, log, os.urandom, self.clock)
         if create:
             hsm.set_pins(PINS)
