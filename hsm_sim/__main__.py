@@ -149,6 +149,8 @@ def _serve(args: argparse.Namespace) -> int:
     if faults is not None:
         log.warning("hsm runs with faults that were asked for faults=%s", dict(faults.on))
     log_path = args.log or args.store.with_name(args.store.name + ".log")
+    if args.shares and args.set_pins:
+        raise BadSecret("--set-pins does not go with --shares", "set-pins.shares")
     given = None if args.shares else read_secret(args.secret_fd, args.secret_file)
     pins = given.pins if given is not None else {}
     if args.init:

@@ -86,6 +86,11 @@ REASONS: Mapping[str, Reason] = {
         "tạo kho bằng nghi lễ (hsm-sim ceremony), rồi chạy serve --shares",
         "make the store in a ceremony (hsm-sim ceremony), then run serve --shares",
     ),
+    "set-pins.shares": Reason(
+        "--set-pins không đi cùng --shares", "--set-pins does not go with --shares",
+        "mở HSM bằng các phần bí mật, rồi dùng hsm-sim set-pin",
+        "open the HSM with the shares, then use hsm-sim set-pin",
+    ),
     "init.log": Reason(
         "ở đó có nhật ký của một kho cũ", "there is the log of an older store",
         "bỏ --init để mở kho cũ, hoặc chọn --store khác",

@@ -62,6 +62,7 @@ def init(
             made.append(label)
             progress(len(made), expected)
 
+        setup.require_kinds(desk.factory, ceremony.capabilities())
         number = setup.init(
             desk.factory,
             ceremony,

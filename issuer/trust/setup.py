@@ -25,7 +25,7 @@ from issuer.errors import Conflict, Refused
 from issuer.policy import Action, Actor, covers, require_anywhere
 from issuer.trust import authorities, ca, key_labels, masters, publication, signers, status, trust_list
 from issuer.trust.authorities import Draft, point_of
-from issuer.trust.port import Ceremony, KeyExists, KeyInfo, Signing
+from issuer.trust.port import Capabilities, Ceremony, KeyExists, KeyInfo, Signing
 from issuer.trust.tables import AuthorityRow, ForeignAnchorRow, RootKeyRow, SignerRow
 
 EC, AES = "ec-p256", "aes-256"
@@ -106,6 +106,14 @@ class _Key:
     wanted: Wanted
     info: KeyInfo
     is_new: bool
+
+
+def require_kinds(factory: SessionFactory, can: Capabilities) -> None:
+    """Raise Refused for a device that cannot hold every key of `init`, before the first of them is made."""
+    with database.reading(factory) as session:
+        has_audit_key = session.scalars(select(AuditKeyRow).limit(1)).first() is not None
+    if not (can.has_ed25519 or has_audit_key):
+        raise Refused("trust.no_ed25519")
 
 
 def init(

@@ -135,6 +135,7 @@ ROWS: list[tuple[str, tuple[str, ...]]] = [
     ("store.exists", (*SERVE, "./closed", "--init", "--secret-file", "./with-pins.json")),
     ("init.pins", (*SERVE, "./fresh", "--init", "--secret-file", "./secret.json")),
     ("init.shares", (*SERVE, "./fresh", "--init", "--shares")),
+    ("set-pins.shares", (*SERVE, "./closed", "--set-pins", "--shares")),
     ("init.log", (*SERVE, "./fresh", "--init", "--log", "./closed.log", "--secret-file", "./with-pins.json")),
     ("log.missing", (*SERVE, "./closed", "--log", "./nothing", "--secret-file", "./secret.json")),
     ("log.short", (*SERVE, "./closed", "--log", "./empty", "--secret-file", "./secret.json")),

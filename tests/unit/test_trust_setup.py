@@ -1,6 +1,6 @@
 """The keys of an installation and its trust lists (F8): made once, signed by the roots, numbered, sent to the feed."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,8 +11,9 @@ from signing_keys import LocalKeys
 from cardlink.statements.refusal import Reason, Refused
 from cardlink.statements.trust import KeyState, Trust, Use, accept_trust_list
 from issuer import database, errors, outbox
+from issuer.audit.tables import AuditKeyRow
 from issuer.trust import ca, setup, signers, status, trust_list
-from issuer.trust.port import KeyExists, KeyInfo
+from issuer.trust.port import Capabilities, KeyExists, KeyInfo
 from issuer.trust.setup import AgencyName, Roots
 from issuer.trust.tables import RootKeyRow, SignerRow, TrustListRow
 
@@ -115,6 +116,19 @@ def test_roots_are_not_changed_by_running_the_setup_again(register: Register) ->
     with pytest.raises(errors.Refused) as refused:
         init(register, register.keys, Roots(3, 2))
     assert refused.value.code == "trust.roots_exist"
+
+
+def test_a_device_without_ed25519_is_refused_before_any_key_is_made(register: Register) -> None:
+    can = Capabilities(*[True] * len(fields(Capabilities)))
+    without = replace(can, has_ed25519=False)
+    setup.require_kinds(register.factory, without)  # the key is there already, in whatever HSM
+    with database.transaction(register.factory) as session:
+        for row in session.query(AuditKeyRow):
+            session.delete(row)
+    setup.require_kinds(register.factory, can)
+    with pytest.raises(errors.Refused) as refused:
+        setup.require_kinds(register.factory, without)
+    assert refused.value.code == "trust.no_ed25519"
 
 
 @pytest.mark.parametrize("roots", [Roots(2, 3), Roots(2, 0), Roots(0, 0)])
