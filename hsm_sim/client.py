@@ -3,10 +3,19 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from hsm_sim.answers import (
+    CapInForce,
+    ComponentTaken,
+    HsmStatus,
+    LogHead,
+    OpenedSession,
+    Person,
+    Proposal,
+    WrappedKey,
+)
 from hsm_sim.connection import Connection
 from hsm_sim.errors import (
     BadRequest,
@@ -83,85 +92,6 @@ LOOK_EVERY_S = 0.2
 
 CardSecretKind = Literal["9b", "puk", "pin", "verify-pin"]
 KeySetName = Literal["transport", "card"]
-
-
-@dataclass(frozen=True, slots=True)
-class HsmStatus:
-    """How the HSM stands. `started` is UTC seconds; `pending_pins` counts card PINs not revealed yet."""
-
-    started: int
-    keys: int
-    pending_pins: int
-    log_lines: int
-    store_generation: int
-    jobs: int
-
-
-@dataclass(frozen=True, slots=True)
-class CapInForce:
-    """How often a client may use a key (0: no limit), and how often the one that used it most has done so today."""
-
-    per_second: int
-    per_day: int
-    today: int
-
-
-@dataclass(frozen=True, slots=True)
-class LogHead:
-    """Where the HSM's log stands."""
-
-    count: int
-    size_bytes: int
-    last_hash: bytes
-    seal_key: bytes | None = None
-    """The Ed25519 public key that seals the log."""
-
-
-@dataclass(frozen=True, slots=True)
-class ComponentTaken:
-    """A component that was entered: its check value, how many there are, and once that is all, that of the key."""
-
-    kcv: bytes
-    have: int
-    key_kcv: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class WrappedKey:
-    """An enciphered key (RFC 5649), and its check value: the public key, or the key check value."""
-
-    wrapped: bytes
-    check: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Person:
-    """Somebody who may log in, and how many wrong PINs in a row there were."""
-
-    name: str
-    role: Role
-    tries: int
-
-
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    """An operation that waits for persons: approve `digest` only when `op` and `args` are what you want."""
-
-    nonce: bytes
-    op: str
-    args: list[Any]
-    digest: bytes
-    ends: int
-    persons: list[str]
-    needed: int
-
-
-@dataclass(frozen=True, slots=True)
-class OpenedSession:
-    """A new SCP03 session: its handle, and the EXTERNAL AUTHENTICATE to send to the card."""
-
-    session: int
-    external_authenticate: bytes
 
 
 class Client(Connection):

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from cardlink.errors import Malformed
 from cardlink.gp.host_channel import ChannelError
 from hsm_sim import log_key, policy
+from hsm_sim.admission import Admission, Again, Known
 from hsm_sim.components import Components
 from hsm_sim.crew import Crew
 from hsm_sim.errors import (
@@ -38,7 +39,6 @@ PERSONS = "persons"
 """The setting that says how many persons an operation for several takes."""
 FAR_S = 1 << 53
 INT_MAX_BITS = 64
-KNOWN_MAX = 4096
 TEXT_MAX_CHARS = 160
 """How long a text of a request is in the log."""
 _ACTIVE = KeyState.ACTIVE
@@ -71,11 +71,6 @@ class Target(NamedTuple):
     session: CardSession | None = None
 
 
-Again = Callable[[list[Any]], Any]
-"""A call that was admitted before: counts, logs and acts. It answers None, having done nothing, for what is not that
-plain; then `Hsm.call` does it or says why not."""
-
-
 class Spec(NamedTuple):
     """One operation: the types of its arguments, how its target is found, what it does, what of it the log keeps.
 
@@ -90,36 +85,8 @@ class Spec(NamedTuple):
     """How often it uses its key; None: it uses none."""
     counted: CountedAct | None = None
     """What it is counted as, where it uses no key and is capped nevertheless."""
-    again: Callable[["Hsm", "Admission"], Again] | None = None
+    again: Callable[["Hsm", Admission], Again] | None = None
     """For what is called over and over with one key: the same call for whoever was admitted once."""
-
-
-class Admission(NamedTuple):
-    """What one client was let do: the target, where it is counted, and how its line in the log begins."""
-
-    op: Op
-    target: Target
-    tally: Tally | None
-    line: str
-
-
-class Known:
-    """What clients may do again, by client, operation and label, as long as the store is as it is.
-
-    A key that works at some times only is asked about each time.
-    """
-
-    __slots__ = ("calls", "state")
-
-    def __init__(self, state: State) -> None:
-        self.state = state
-        self.calls: dict[tuple[str, str, str], Again] = {}
-
-    def remember(self, place: tuple[str, str, str], admission: Admission, again: Again) -> None:
-        """Let this client do this again with the key of that label."""
-        terms = admission.target.key.info.terms if admission.target.key is not None else NO_TERMS
-        if not (terms.not_before or terms.not_after) and len(self.calls) < KNOWN_MAX:
-            self.calls[place] = again
 
 
 class Hsm:

@@ -4,8 +4,9 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
+from hsm_sim.admission import Admission, Again
 from hsm_sim.card_ops import CARD_SPECS
-from hsm_sim.core import Admission, Again, Hsm, Peer, Spec, Target, by_any_label, by_label, no_key
+from hsm_sim.core import Hsm, Peer, Spec, Target, by_any_label, by_label, no_key
 from hsm_sim.errors import BadRequest, Capped, Denied, NoSuchKey
 from hsm_sim.keys import NO_TERMS, STEPS, KeyInfo, KeyState, Kind, Sign, Terms, Use, make_key, new_secret
 from hsm_sim.meter import COUNTED_ACTS, Cap
