@@ -47,8 +47,9 @@ def slower_by_at_most(
 
     `ratio`: where it was worked out round by round, since a machine that changes its speed spoils that of two medians.
     """
+    by_round = "" if ratio is None else ", by round"
     ratio = theirs / ours if ratio is None else ratio
-    return Row(what, ours, unit, versus, theirs, ratio, f">= {part:g} x its speed", ratio >= part)
+    return Row(what, ours, unit, versus, theirs, ratio, f">= {part:g} x its speed{by_round}", ratio >= part)
 
 
 def limit(what: str, ours: float, unit: str, bound: float) -> Row:

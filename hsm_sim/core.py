@@ -145,6 +145,7 @@ class Hsm:
             except HsmError:
                 self._meter.put_back(counted)
                 raise
+            self._known = Known(self.state)  # and nothing of the state before it, which may have held more secrets
             self.log.append("hsm", 0, "store", "saved", following, "")
 
     def found(self, persons: int) -> None:
@@ -236,6 +237,7 @@ class Hsm:
             self.log.append("hsm", 0, "zeroise", "ok", str(len(self.state.keys)), "")
             self.log.seal()
             self._store.zeroise()
+            self._known = Known(self.state)
             self.components.forget()
             self.is_zeroised = True
             self.log.flush()

@@ -21,15 +21,14 @@ class Crew:
     """As many threads as processors, the caller's among them. Any thread may ask."""
 
     def __init__(self, count: int | None = None) -> None:
-        self._processors = os.sched_getaffinity(0)
-        self._count = count or len(self._processors)
+        self._count = count or len(os.sched_getaffinity(0))
         self._threads: list[int] = []
-        self._kept_off = -1
+        self._kept_off: tuple[int, set[int]] | None = None
         self._others = ThreadPoolExecutor(max(1, self._count - 1), "hsm-crew", self._join)
 
     def _join(self) -> None:
         self._threads.append(threading.get_native_id())
-        self._kept_off = -1
+        self._kept_off = None
 
     def each(self, act: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
         """What `act` gives for each item, in their order. Raises what it raises, once nobody works on the batch.
@@ -63,13 +62,13 @@ class Crew:
         A thread that is woken while the machine is busy mostly starts where its waker runs, and waits there for half of
         the batch although another processor has nothing to do.
         """
-        here = _processor()
-        if here == self._kept_off or len(self._processors) < 2:
+        here, allowed = _processor(), os.sched_getaffinity(os.getpid())
+        if (here, allowed) == self._kept_off:
             return
         for thread in self._threads:
-            with suppress(OSError):  # the processors that this process may use have changed: then as the system likes
-                os.sched_setaffinity(thread, self._processors - {here})
-        self._kept_off = here
+            with suppress(OSError):  # it ended, or its processors were taken away just now: then as the system likes
+                os.sched_setaffinity(thread, allowed - {here} or allowed)
+        self._kept_off = here, allowed
 
     def close(self) -> None:
         """Let the threads go."""

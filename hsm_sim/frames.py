@@ -24,6 +24,7 @@ DEPTH_MAX = 8
 READ_BYTES = 1 << 16
 TAIL_MAX_BYTES = 4096  # longer ones take so long themselves that their frame's head does not count
 SHAPES_MAX = 256
+KNOWN_HEAD_MAX_BYTES = 256
 
 PLAIN = (str, int, bool)
 
@@ -48,9 +49,12 @@ def _head(size: int, *front: str | int) -> bytes:
 
 def encode_tailed_frame(tail: bytes, *front: str | int) -> bytes:
     """Write a frame that ends in a byte string, as most do. `front` is remembered: no secrets there."""
-    if len(tail) > TAIL_MAX_BYTES:
-        return encode_frame([*front, tail])
-    return _head(len(tail), *front) + tail
+    if type(tail) is bytes and len(tail) <= TAIL_MAX_BYTES:
+        try:
+            return _head(len(tail), *front) + tail
+        except TypeError:  # what cannot be remembered is written anew, and refused at the other end
+            return encode_frame([*front, tail])
+    return encode_frame([*front, tail])
 
 
 def decode_body(body: bytes, is_strict: bool = True) -> list[Any]:
@@ -172,10 +176,13 @@ class FrameSocket:
         Byte strings further up may be secrets; what has some is read anew each time.
         """
         *front, tail = value
-        if type(tail) is bytes and len(tail) <= TAIL_MAX_BYTES and all(type(one) in PLAIN for one in front):
+        if type(tail) is not bytes or len(tail) > TAIL_MAX_BYTES or not all(type(one) in PLAIN for one in front):
+            return
+        head = frame[: len(frame) - len(tail)]
+        if len(head) <= KNOWN_HEAD_MAX_BYTES:
             if len(self._shapes) >= SHAPES_MAX:
                 self._shapes.clear()
-            self._shapes[len(frame)] = frame[: len(frame) - len(tail)], front
+            self._shapes[len(frame)] = head, front
 
     def close(self) -> None:
         """Close the socket."""

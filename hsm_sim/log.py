@@ -98,12 +98,13 @@ def scan_log(
     generation, uses, sealed = 0, dict[tuple[str, str, int], int](), begin.count
     seals, torn, unended = SealReader(seal_key), 0, list[tuple[int, Ending]]()
     with path.open("rb") as file:
+        end = end_of_lines(file)  # first: a running HSM goes on writing
         if begin.count:
             _check_anchor(file.seek, file.read, begin)
         file.seek(size)
         for line in file:
             if not line.endswith(b"\n") or b"\0" in line:  # room; or half a line, or pages that never reached the disk
-                torn = max(0, end_of_lines(file) - size)
+                torn = max(0, end - size)
                 break
             body, tail = line[:-HASH_TAIL_BYTES], line[-HASH_TAIL_BYTES:]
             before, last = last, sha256(last + body).digest()
@@ -178,7 +179,7 @@ class Log:
         if anchor and anchor.count and not path.exists():
             raise LogBroken(f"the log {path} is missing", "log.missing")
         self._path = path
-        self._file = LogFile(path)
+        self._file = LogFile(path, max_bytes)
         try:
             scan = scan_log(path, anchor)
             ending = last_ending(path, scan.head.size_bytes, machine_start_ms(), is_torn=bool(scan.torn_bytes))
@@ -333,11 +334,13 @@ class Log:
         self._dirty.set()
         self._flusher.join()
         with self._lock:
-            head = self.flush()
-            self._failed = self._failed or "closed"
-            self._file.cut(head.size_bytes)
-        self._file.close()
-        return head
+            if self._file.is_open:
+                try:
+                    self._file.cut(self.flush().size_bytes)
+                finally:
+                    self._failed = self._failed or "closed"
+                    self._file.close()
+        return self.head
 
     def __enter__(self) -> Self:
         return self

@@ -24,12 +24,15 @@ ZERO = b"\0"
 class LogFile:
     """A file that is written from its front on. `put` is for one thread at a time; the rest any may call."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self.is_open = True
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._room_bytes = ROOM_BYTES
         self._growing = threading.Lock()
         self._end = self._begin = self._mapped_to = 0
         self._map: mmap.mmap | None = None
+        self._lost: OSError | None = None
 
     def begin(self, size_bytes: int) -> None:
         """Cut off what follows the whole lines; they have `size_bytes`."""
@@ -57,24 +60,37 @@ class LogFile:
     def grow(self, at: int, least: int = 0) -> None:
         """Have room behind `at`: zeros up to `least` and further, on the disk on return. OSError without up to `least`.
 
-        Nothing is done while a quarter of the last room is left. Each room is twice the one before.
+        Nothing is done while a quarter of the last room is left. Each room is twice the one before, but never more than
+        a quarter of what the disk has left: the store lies there too.
         """
         with self._growing:
-            if self._end >= max(least, at + self._room_bytes // 4):
+            if self._end >= max(least, min(at + self._room_bytes // 4, self._max_bytes)):
                 return
-            end, wanted = self._end, max(least, at + self._room_bytes)
-            self._room_bytes = min(2 * self._room_bytes, ROOM_MAX_BYTES)
+            disk = os.fstatvfs(self._file)
+            room = min(self._room_bytes, disk.f_bavail * disk.f_frsize // 4)
+            end, wanted = self._end, max(least, min(at + room, self._max_bytes))
             try:
                 while end < wanted:
                     end += os.pwrite(self._file, ZERO * (wanted - end), end)
             except OSError:
-                if end < least:
+                self._room_bytes = ROOM_BYTES
+                if end < least or end == self._end:
                     raise
-            os.fsync(self._file)
+            else:
+                self._room_bytes = min(2 * self._room_bytes, ROOM_MAX_BYTES)
+            if end == self._end:
+                return
+            try:
+                os.fsync(self._file)
+            except OSError as error:
+                self._lost = error  # it may have been about lines; the kernel says so once
+                raise
             self._end = end
 
     def flush(self) -> None:
         """Bring every line to the disk. OSError when nobody knows what is there."""
+        if self._lost is not None:
+            raise self._lost
         os.fdatasync(self._file)  # the room's size is there already; when it was written may wait
 
     def cut(self, size_bytes: int) -> None:
@@ -85,8 +101,10 @@ class LogFile:
         os.ftruncate(self._file, size_bytes)
 
     def close(self) -> None:
-        """Close the file as it is."""
-        os.close(self._file)
+        """Close the file as it is; twice is once."""
+        if self.is_open:
+            self.is_open = False
+            os.close(self._file)
 
 
 def end_of_lines(file: BinaryIO) -> int:

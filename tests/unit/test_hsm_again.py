@@ -133,3 +133,16 @@ def test_who_may_sign_is_asked_for_each_role_and_each_number_of_persons(hsm: Hsm
     for _ in range(2):
         with pytest.raises(NeedsQuorum):
             sign(hsm, "root", "root", peer=OFFICER)
+
+
+def test_nothing_of_an_older_state_is_kept(hsm: Hsm) -> None:
+    sign(hsm)
+    assert hsm._known.calls
+    hsm.call(OFFICER, "set_state", ["key", "compromised"])
+    assert hsm._known.state is hsm.state
+    make(hsm, "next")
+    sign(hsm, "next")
+    hsm.zeroise()
+    assert hsm._known.state is hsm.state
+    assert not hsm._known.state.keys
+    assert not hsm._known.calls

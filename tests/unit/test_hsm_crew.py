@@ -65,22 +65,25 @@ def test_an_error_is_told_wherever_it_happened_and_the_crew_works_on(bad: int) -
 
 def test_the_others_keep_off_the_callers_processor() -> None:
     everywhere = os.sched_getaffinity(0)
-    crew = Crew(2)
-    seen: dict[int, set[int]] = {}
+    crew, seen = Crew(2), list[tuple[set[int], set[int]]]()
 
-    def look(_: int) -> None:
-        seen[threading.get_ident()] = os.sched_getaffinity(0)
-        together.wait()
+    def batch(here: int) -> None:
+        os.sched_setaffinity(0, {here})
+        for _ in range(2):  # the first time the other thread is only made
+            together, allowed = threading.Barrier(2, timeout=10), dict[int, set[int]]()
 
-    try:
-        for here in sorted(everywhere):
-            os.sched_setaffinity(0, {here})
-            for _ in range(2):  # the first time the other thread is only made
-                seen.clear()
-                together = threading.Barrier(2, timeout=10)
-                crew.each(look, range(64))
-            (others,) = [allowed for thread, allowed in seen.items() if thread != threading.get_ident()]
-            assert others == (everywhere - {here} or everywhere)
-    finally:
-        os.sched_setaffinity(0, everywhere)
-        crew.close()
+            def look(_: int, together: threading.Barrier = together, allowed: dict[int, set[int]] = allowed) -> None:
+                allowed[threading.get_ident()] = os.sched_getaffinity(0)
+                together.wait()
+
+            crew.each(look, range(64))
+        mine = allowed.pop(threading.get_ident())
+        (others,) = allowed.values()
+        seen.append((mine, others))
+
+    for here in sorted(everywhere):
+        caller = threading.Thread(target=batch, args=(here,))
+        caller.start()
+        caller.join()
+    crew.close()
+    assert seen == [({here}, everywhere - {here} or everywhere) for here in sorted(everywhere)]

@@ -208,7 +208,8 @@ import sys
 from pathlib import Path
 from hsm_sim.log import scan_log
 for _ in range(30):
-    print(scan_log(Path(sys.argv[1])).head.count)
+    scan = scan_log(Path(sys.argv[1]))
+    print(scan.head.count, scan.torn_bytes)
 """
 
 
@@ -220,18 +221,31 @@ def test_a_log_that_is_read_while_it_is_written_is_whole_each_time(tmp_path: Pat
         while reader.poll() is None:
             log.append("user", 0, "sign", "do", "key", "x" * (log.head.count % 300))
             time.sleep(0.0002)  # the reader reads all of it each time
-        told = [int(line) for line in reader.communicate()[0].split()]
+        lines = [line.split() for line in reader.communicate()[0].splitlines()]
         assert reader.returncode == 0
         assert scan_log(path).head == log.head
+    told = [int(count) for count, _ in lines]
+    assert [torn for _, torn in lines].count("0") > 27  # it may look just while a line is put there
     assert len(told) == 30
     assert told == sorted(told)
     assert told[0] < told[-1] <= log.head.count
 
 
-def test_who_writes_after_the_end_is_refused(tmp_path: Path) -> None:
+def test_a_bounded_log_takes_no_more_of_the_disk(tmp_path: Path) -> None:
+    with Log(tmp_path / "log", max_bytes=100_000) as log:
+        with pytest.raises(LogFull, match="of 100000 bytes"):
+            deque(log.append("user", 0, "sign", "do", "key", "") for _ in range(2000))
+        assert (tmp_path / "log").stat().st_size <= 100_000
+
+
+def test_who_writes_after_the_end_is_refused_and_a_second_end_changes_nothing(tmp_path: Path) -> None:
     log = Log(tmp_path / "log")
     log.append("user", 0, "sign", "do", "key", "")
-    log.close()
+    end = log.close()
+    with (tmp_path / "other").open("wb+") as other:  # it may have the number that the log's file had
+        other.write(bytes(100_000))
+        assert log.close() == end
+    assert (tmp_path / "other").stat().st_size == 100_000
     with pytest.raises(LogFull, match="closed"):
         log.append("user", 0, "sign", "do", "key", "")
 
@@ -339,6 +353,20 @@ def test_a_disk_that_fails_to_sync_stops_the_hsm(tmp_path: Path, monkeypatch: py
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr("os.fdatasync", fail)
+    with pytest.raises(LogFull, match="Input/output"):
+        log.flush()
+    with pytest.raises(LogFull, match="Input/output"):
+        log.append("user", 0, "sign", "do", "key", "")
+
+
+def test_a_room_that_fails_to_sync_stops_the_hsm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel tells an error of the disk once, and it may be about lines."""
+    log = Log(tmp_path / "log")
+    log.append("user", 0, "sign", "do", "key", "")
+    monkeypatch.setattr(os, "fsync", _refuse)
+    with pytest.raises(LogFull, match="Input/output"):
+        log.append("user", 0, "sign", "do", "key", "x" * log_file.ROOM_BYTES)
+    monkeypatch.undo()
     with pytest.raises(LogFull, match="Input/output"):
         log.flush()
     with pytest.raises(LogFull, match="Input/output"):
