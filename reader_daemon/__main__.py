@@ -59,7 +59,7 @@ def _run(options: argparse.Namespace, config: Config, lang: str) -> int:
     def emit(line: str) -> None:
         if options.events_stdout:
             with guard:
-                print(line, flush=True)
+                tell(line)
 
     def tapped(result: TapResult) -> None:
         emit(tap_line(result))
@@ -76,6 +76,12 @@ def _run(options: argparse.Namespace, config: Config, lang: str) -> int:
         emit(json.dumps(started, ensure_ascii=False))
         readers = Readers(daemon.loop, tapped, stop, config.readers, config.insert_wait_s, daemon.threads)
         return 0 if readers.run() else 1
+
+
+def tell(line: str) -> None:
+    """Put one line out, in one write: what logs to the same file comes before it or after it, never between."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def _enrol(options: argparse.Namespace, config: Config, lang: str) -> int:

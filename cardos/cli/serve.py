@@ -199,4 +199,5 @@ def _interrupt(number: int, frame: object) -> None:
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)
+    sys.stdout.write(f"{line}\n")  # in one write: a log to the same file never comes between
+    sys.stdout.flush()

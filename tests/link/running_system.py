@@ -206,9 +206,7 @@ class System:
         """Every line of this kind of the door's process, over all its lives."""
         output = self.supervisor.output("door")
         lines = output.read_text(encoding="utf-8", errors="replace").splitlines() if output.exists() else []
-        # what a killed life could not end stands before the next one's first words, in the same line
-        starts = [line.rfind('{"event"') for line in lines]
-        told = [json.loads(line[at:]) for line, at in zip(lines, starts, strict=True) if at >= 0 and line.endswith("}")]
+        told = [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
         return [one for one in told if one["event"] == event]
 
     def serve(self, reader: VirtualReader, name: str, image: Path) -> ServedCard:
